@@ -1,0 +1,25 @@
+"""What goes wrong with evidence and budgets."""
+
+
+class ComplianceError(Exception):
+    """Base of this package's errors; `where` names the log, ledger or file, `right` the remedy."""
+
+    def __init__(self, what: str, *, where: str = "", right: str = "") -> None:
+        self.what, self.where, self.right = what, where, right
+        super().__init__(f"{where}: " * bool(where) + what + f"; {right}" * bool(right))
+
+
+class LogUnavailable(ComplianceError):
+    """The log cannot take an entry (full disk, missing file): the step that needed it must not happen."""
+
+
+class LogTampered(ComplianceError):
+    """The log, or an export of it, does not match its signed checkpoint; `index` is the first bad entry."""
+
+    def __init__(self, what: str, *, where: str = "", right: str = "", index: int | None = None) -> None:
+        super().__init__(what, where=where, right=right)
+        self.index = index
+
+
+class BudgetExceeded(ComplianceError):
+    """The dataset's privacy budget does not cover this release."""
