@@ -23,3 +23,27 @@ class LogTampered(ComplianceError):
 
 class BudgetExceeded(ComplianceError):
     """The dataset's privacy budget does not cover this release."""
+
+
+class InvalidEntry(ComplianceError):
+    """An audit entry, or a request for one, is malformed: its author can mend it."""
+
+
+class InvalidNote(ComplianceError):
+    """A signed note, verifier key or checkpoint is malformed, or a known key's signature on it fails."""
+
+
+class InvalidProof(ComplianceError):
+    """A Merkle proof does not show what it claims: its sender is at fault."""
+
+
+class LedgerUnavailable(ComplianceError):
+    """The budget ledger cannot record a charge (full disk, missing file): nothing may be released."""
+
+
+class InvalidBudget(ComplianceError):
+    """A budget, charge or reservation is malformed or unknown: its author can mend it."""
+
+
+class ExportFailed(ComplianceError):
+    """A log could not be exported: nothing signed yet, or the file cannot be written."""

@@ -1,0 +1,1 @@
+"""Revisions of the budget ledger's schema."""

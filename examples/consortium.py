@@ -1,0 +1,211 @@
+"""A whole consortium on this machine, as separate processes on loopback with real certificates.
+
+    with Consortium(Path("run"), members) as consortium:
+        consortium.start()
+        consortium.cli("job", "list", home="rosa")
+
+Each node has its own folder, keys, database and process, and speaks to the others only as it would across the world.
+The demo and the tests run on it.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAME = "acme.example"
+AUTHORITY, COORDINATOR = "authority", "coordinator"
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+class CommandFailed(RuntimeError):
+    """A command of the consortium ended with an error; the message is the command's own line."""
+
+    def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
+        self.code, self.stderr = code, stderr
+        super().__init__(f"inbond {' '.join(arguments)}: exit {code}: {stderr.strip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them."""
+
+    name: str
+    country: str
+    contracts: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    user: bool = False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody uses now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Consortium:
+    """The processes of one consortium under `root`; `with` ends them all."""
+
+    def __init__(self, root: Path, members: Sequence[Member], settings: Mapping[str, str] | None = None) -> None:
+        self.root, self.members = root, {member.name: member for member in members}
+        self._settings = {"INBOND_LIFE_REJOIN_SECONDS": "60", **(settings or {})}
+        self._enrol, self._authority, self._serve = free_ports(3)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """Where the coordinator answers."""
+        return f"localhost:{self._serve}"
+
+    def home(self, name: str) -> Path:
+        """A node's folder."""
+        return self.root / name
+
+    # making
+
+    def make(self) -> None:
+        """Found the consortium, make every node's folder and enrol it by invitation. The authority runs from here on."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        at = ("--enrol-address", f"localhost:{self._enrol}", "--address", f"localhost:{self._authority}")
+        self.cli("ca", "init", NAME, *at, home=AUTHORITY)
+        self.launch(AUTHORITY)
+        listen = f"localhost:{self._serve}"
+        self.cli("coordinator", "init", NAME, "--country", "DE", "--listen", listen, home=COORDINATOR)
+        self._join(COORDINATOR, "coordinator", "coordinator")
+        for member in self.members.values():
+            role = "user" if member.user else "party"
+            self.cli(role, "init", member.name, "--consortium", NAME, "--country", member.country, home=member.name)
+            self._furnish(member)
+            self._join(member.name, role, f"{role}/{member.name}")
+
+    def _furnish(self, member: Member) -> None:
+        folder = self.home(member.name)
+        for file, text in member.contracts.items():
+            (folder / "contracts" / file).write_text(text, "utf-8")
+        for file, source in member.tables.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(source.read_bytes())
+
+    def _join(self, home: str, role: str, identity: str) -> None:
+        hosts = ("--dns", "localhost", "--ip", "127.0.0.1") if role == "coordinator" else ()
+        coordinator = ("--coordinator", self.address)
+        invited = self.cli("ca", "invite", identity, *hosts, *coordinator, "--json", home=AUTHORITY)
+        self.cli(role, "join", json.loads(invited)["invitation"], home=home)
+
+    # running
+
+    def start(self) -> None:
+        """Start coordinator and parties, and wait until all parties are connected and published."""
+        self.launch(COORDINATOR)
+        for member in self.members.values():
+            if not member.user:
+                self.launch(member.name)
+        self.wait_connected()
+
+    def launch(self, name: str) -> None:
+        """Start one node's process; its output goes to `<name>.log` beside its folder."""
+        group = {AUTHORITY: "ca", COORDINATOR: "coordinator"}.get(name, "party")
+        command = [sys.executable, "-m", "inbond", group, "start", "--home", str(self.home(name))]
+        if name == AUTHORITY:
+            command += ["--enrol-listen", f"127.0.0.1:{self._enrol}", "--listen", f"127.0.0.1:{self._authority}"]
+        with (self.root / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+            )
+        if name == AUTHORITY:
+            self._wait_port(self._authority, name)
+        if name == COORDINATOR:
+            self._wait_port(self._serve, name)
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self._settings, "PYTHONUNBUFFERED": "1"}
+
+    def _wait_port(self, port: int, name: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    return
+            except OSError:
+                self._check_alive(name)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{name} does not answer on port {port}") from None
+                time.sleep(0.1)
+
+    def _check_alive(self, name: str) -> None:
+        process = self.processes[name]
+        if process.poll() is not None:
+            log = (self.root / f"{name}.log").read_text(errors="replace")
+            raise RuntimeError(f"{name} ended with exit code {process.returncode}: {log[-2000:]}")
+
+    def wait_connected(self, names: Sequence[str] = ()) -> None:
+        """Wait until the named parties (default: all that run) have published their datasets."""
+        user = next(member.name for member in self.members.values() if member.user)
+        wanted = set(names) or {name for name in self.processes if name in self.members}
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            rows = json.loads(self.cli("catalog", "--json", home=user))
+            missing = wanted - {row["party"] for row in rows}
+            if not missing:
+                return
+            for name in missing:
+                self._check_alive(name)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not connected after {START_SECONDS:.0f} s: {', '.join(sorted(missing))}")
+            time.sleep(0.3)
+
+    def kill(self, name: str) -> None:
+        """Kill -9 one node, as a power cut would."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+
+    def stop(self) -> None:
+        """End every process: politely, then not."""
+        running = [process for process in self.processes.values() if process.poll() is None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    # asking
+
+    def cli(self, *arguments: str, home: str, timeout: float = 300.0) -> str:
+        """Run one `inbond` command for the node `home`; its standard output. Raises CommandFailed."""
+        command = [sys.executable, "-m", "inbond", *arguments, "--home", str(self.home(home))]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, env=self._environment(), stdin=subprocess.DEVNULL, check=False
+        )
+        if done.returncode != 0:
+            raise CommandFailed(arguments, done.returncode, done.stderr)
+        return done.stdout
+
+    def json(self, *arguments: str, home: str, timeout: float = 300.0) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.cli(*arguments, "--json", home=home, timeout=timeout))

@@ -1,0 +1,722 @@
+"""The consortium's authority: invites, certifies and revokes its members.
+
+Holds the CA key (in its key store) and no job, no data. Of an invitation it keeps a hash of the public half,
+so its database enrols nobody. Each certificate event is handed to `record` inside the transaction that makes
+it: an event that cannot be recorded does not happen. A member is bound to the two keys it enrolled with;
+other keys take a new invitation.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from compliance.errors import ComplianceError
+from inbond import tls
+from inbond.credentials import Credentials
+from inbond.enrolment import (
+    Clock,
+    Invitation,
+    check_address,
+    new_secret,
+    proof_text,
+    public_half,
+    sign_bundle,
+    utc_now,
+)
+from inbond.errors import ConfigError, InbondError, Refused
+from inbond.keystore import KeyStore, Unlock, private_bytes
+from inbond.v1 import authority_pb2 as wire
+from inbond.v1 import authority_pb2_grpc as wire_grpc
+from policies import denylist
+from policies.certificates import (
+    MAX_AUTHORITY_DAYS,
+    SERVING_ROLES,
+    PublicKey,
+    authority_domain,
+    issue,
+    load_request,
+    make_authority,
+    make_request,
+    requested_key,
+    to_der,
+    to_pem,
+)
+from policies.errors import InvalidIdentity, InvalidInput
+from policies.identity import DenyList, PeerIdentity, SpiffeId, TrustStore, load_certificate
+
+Record = Callable[[str, Mapping[str, Any]], None]
+M = TypeVar("M", bound=Message)
+
+LEAF_LIFETIME = timedelta(hours=8)
+INVITATION_LIFETIME = timedelta(hours=72)
+ROTATION_NOTICE = timedelta(
+    hours=48
+)  # twice the longest leaf life: every member has renewed and knows the next CA
+ATTEMPTS_PER_MINUTE = 30
+MAX_CALLERS = 4096
+WORKERS = 8
+DATABASE = "authority.db"
+KEYS = "keys"
+
+log = logging.getLogger(__name__)
+metadata = MetaData()
+settings = Table(
+    "settings", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False)
+)
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("pem", Text, nullable=False),
+    Column("active_from", Float, nullable=False),
+)
+members = Table(
+    "members",
+    metadata,
+    Column("spiffe_id", String(300), primary_key=True),
+    Column("bound", String(64), nullable=False),  # SHA-256 over both public keys
+    Column("hosts", Text, nullable=False),  # JSON [[dns], [ips]]: what its certificates may carry
+    Column("joined", Float, nullable=False),
+)
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", String(40), primary_key=True),
+    Column("spiffe_id", String(300), nullable=False, index=True),
+    Column("kind", String(8), nullable=False),
+    Column("not_after", Float, nullable=False),
+)
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("spiffe_id", String(300), nullable=False),
+    Column("hosts", Text, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("bound", String(64), nullable=True),  # set by the first use: the keys that took the place
+)
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("target", String(300), nullable=False),  # a SPIFFE ID, or a serial in hex
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A member's two fresh leaf certificates."""
+
+    tls: x509.Certificate
+    signing: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A name of the consortium; `not_after` is the end of its newest certificate, aware."""
+
+    spiffe_id: str
+    joined: datetime
+    not_after: datetime | None
+    revoked: bool
+
+
+def no_record(_event: str, _details: Mapping[str, Any]) -> None:
+    """A `record` for whoever keeps no evidence: tests, and reading commands."""
+
+
+class Authority:
+    """The consortium's certificates, invitations and deny list, in one folder. Safe to share between
+    threads.
+    """
+
+    def __init__(
+        self, home: Path, keystore: KeyStore, *, clock: Clock = utc_now, record: Record = no_record
+    ) -> None:
+        self._keystore, self._clock, self._record = keystore, clock, record
+        self._lock = threading.RLock()
+        self._engine = create_engine(f"sqlite:///{home / DATABASE}")
+        event.listen(self._engine, "connect", _durable)
+        try:
+            metadata.create_all(self._engine)
+        except SQLAlchemyError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"cannot be opened ({reason})", where=str(home / DATABASE), right="a writable folder"
+            ) from None
+        self._own: Credentials | None = None
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        trust_domain: str,
+        unlock: Unlock,
+        *,
+        enrol_address: str,
+        address: str,
+        dns: Sequence[str] = (),
+        ips: Sequence[str] = (),
+        days: int = MAX_AUTHORITY_DAYS,
+        clock: Clock = utc_now,
+        record: Record = no_record,
+    ) -> "Authority":
+        """Found a consortium in the folder `home`; addresses are `host:port` as members dial them.
+
+        `dns` and `ips` are all names under which members dial. Raises ConfigError when `home` is in use.
+        """
+        for dialled in (enrol_address, address):
+            check_address(dialled)
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = make_authority(trust_domain, key, clock(), days)
+        keystore = KeyStore.create(home / KEYS, unlock)
+        made = cls(home, keystore, clock=clock, record=record)
+        with made._change() as connection:
+            made._add_authority(connection, 1, key, (certificate, clock()))
+            for name, value in (
+                ("enrol", enrol_address),
+                ("authority", address),
+                ("hosts", _hosts(dns, ips)),
+            ):
+                connection.execute(insert(settings).values(name=name, value=value))
+            record(
+                "authority.created", {"trust_domain": trust_domain, "fingerprint": _fingerprint(certificate)}
+            )
+        return made
+
+    @classmethod
+    def open(
+        cls, home: Path, unlock: Unlock, *, clock: Clock = utc_now, record: Record = no_record
+    ) -> "Authority":
+        """Open what `create` made; raises ConfigError."""
+        if not (home / DATABASE).exists():
+            raise ConfigError("no authority here", where=str(home), right="inbond ca init")
+        return cls(home, KeyStore.open(home / KEYS, unlock), clock=clock, record=record)
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The CA certificate that signs leaves now."""
+        return self._issuer()[1]
+
+    @property
+    def trust_domain(self) -> str:
+        """The consortium's name."""
+        return authority_domain(self.certificate)
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Enrolment address and mutual TLS address, `host:port` each."""
+        return self._setting("enrol"), self._setting("authority")
+
+    def trust(self) -> TrustStore:
+        """What members trust: every CA certificate that has not ended, and the newest deny list."""
+        certificates = tuple(certificate for _, certificate, _ in self._authorities())
+        return TrustStore(authority_domain(certificates[0]), certificates, self.denied())
+
+    def denied(self) -> DenyList:
+        """The newest deny list."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(revocations).order_by(revocations.c.version)).all()
+        names = frozenset(row.target for row in rows if row.target.startswith("spiffe://"))
+        serials = frozenset(int(row.target, 16) for row in rows if row.target not in names)
+        at = datetime.fromtimestamp(rows[-1].at, UTC) if rows else None
+        return DenyList(len(rows), serials, names, at)
+
+    def credentials(self) -> Credentials:
+        """The authority's own certificates, made anew at half of their life."""
+        with self._lock:
+            if self._own is None or self._clock() >= self._own.renew_at:
+                self._own = self._certify_self()
+            return self._own
+
+    def tls_identity(self) -> tls.TlsIdentity:
+        """What the authority's server shows."""
+        return tls.tls_identity(self.credentials(), self._keystore)
+
+    def denylist_token(self) -> str:
+        """The newest deny list, signed now."""
+        return denylist.to_token(self.denied(), self.credentials().signer(self._keystore), self._clock())
+
+    def invite(
+        self,
+        spiffe_id: SpiffeId,
+        *,
+        lifetime: timedelta = INVITATION_LIFETIME,
+        dns: Sequence[str] = (),
+        ips: Sequence[str] = (),
+        coordinator_address: str = "",
+    ) -> Invitation:
+        """A single-use invitation for a name; raises ConfigError for a name that cannot join."""
+        self._check_invitable(spiffe_id, dns, ips)
+        if coordinator_address:
+            check_address(coordinator_address)
+        secret, now = new_secret(), self._clock()
+        enrol_address, address = self.addresses
+        invitation = Invitation(
+            spiffe_id, enrol_address, address, self.certificate, now + lifetime, secret, coordinator_address
+        )
+        row = {
+            "key_hash": _hash(public_half(secret)),
+            "spiffe_id": str(spiffe_id),
+            "hosts": _hosts(dns, ips),
+            "expires": invitation.expires.timestamp(),
+        }
+        with self._change() as connection:
+            connection.execute(insert(invitations).values(**row))
+            self._record(
+                "invitation.created", {"id": str(spiffe_id), "expires": invitation.expires.isoformat()}
+            )
+        return invitation
+
+    def enrol(self, key: bytes, tls_request: bytes, signing_request: bytes, proof: bytes) -> Issued:
+        """Certify the holder of an invitation; raises Refused (invitation) or InvalidIdentity (requests).
+
+        A used invitation answers again to the same two keys until it expires: an answer may have been lost.
+        """
+        _check_proof(key, proof, proof_text(tls_request, signing_request))
+        keys = _keys(tls_request, signing_request)
+        with self._change() as connection:
+            row = self._claim(connection, _hash(key), keys)
+            spiffe_id = SpiffeId.parse(row.spiffe_id)
+            self._check_not_denied(spiffe_id)
+            self._bind(connection, spiffe_id, keys, row.hosts)
+            return self._certify(
+                connection, spiffe_id, tls_request, signing_request, hosts=row.hosts, how="enrolled"
+            )
+
+    def renew(self, peer: PeerIdentity, tls_request: bytes, signing_request: bytes) -> Issued:
+        """Certify a member again, for the keys it enrolled with; raises Refused or InvalidIdentity."""
+        self._check_not_denied(peer.spiffe_id)
+        keys = _keys(tls_request, signing_request)
+        with self._change() as connection:
+            row = connection.execute(
+                select(members).where(members.c.spiffe_id == str(peer.spiffe_id))
+            ).first()
+            if row is None or row.bound != keys:
+                raise Refused("other keys than enrolled", where=str(peer.spiffe_id), right="a new invitation")
+            return self._certify(
+                connection, peer.spiffe_id, tls_request, signing_request, hosts=row.hosts, how="renewed"
+            )
+
+    def sign_offline(
+        self,
+        spiffe_id: SpiffeId,
+        tls_request: bytes,
+        signing_request: bytes,
+        *,
+        dns: Sequence[str] = (),
+        ips: Sequence[str] = (),
+    ) -> Issued:
+        """Certify requests that the operator carried here; raises ConfigError or InvalidIdentity."""
+        self._check_invitable(spiffe_id, dns, ips)
+        keys, hosts = _keys(tls_request, signing_request), _hosts(dns, ips)
+        with self._change() as connection:
+            self._bind(connection, spiffe_id, keys, hosts)
+            return self._certify(
+                connection, spiffe_id, tls_request, signing_request, hosts=hosts, how="signed offline"
+            )
+
+    def answer(self, issued: Issued) -> wire.Certificates:
+        """The message that carries certificates, bundle and deny list to a node."""
+        own, now = self.credentials(), self._clock()
+        return wire.Certificates(
+            tls_certificate=to_der(issued.tls),
+            signing_certificate=to_der(issued.signing),
+            bundle=sign_bundle(self.trust().authorities, own.signer(self._keystore), now),
+            deny_list=self.denylist_token(),
+        )
+
+    def revoke(self, target: SpiffeId | int, reason: str) -> DenyList:
+        """Put a name (for ever) or one certificate's serial on the deny list; returns the new list."""
+        text = str(target) if isinstance(target, SpiffeId) else f"{target:x}"
+        if isinstance(target, SpiffeId) and target.role == "authority":
+            raise ConfigError("the authority cannot revoke itself", where=text, right="inbond ca rotate")
+        with self._change() as connection:
+            self._check_known(connection, target, text)
+            now, version = self._clock(), self.denied().version + 1
+            row = {"version": version, "target": text, "reason": reason, "at": now.timestamp()}
+            connection.execute(insert(revocations).values(**row))
+            self._record("certificate.revoked", {"target": text, "reason": reason, "version": version})
+        return self.denied()
+
+    def rotate(self) -> x509.Certificate:
+        """Make the next CA certificate: members learn it as they renew, and it signs from 48 h on."""
+        rows = self._authorities()
+        start = self._clock() + ROTATION_NOTICE
+        if rows[-1][2] > self._clock():
+            raise ConfigError(
+                "a rotation is under way", where=self.trust_domain, right=f"wait until {rows[-1][2]}"
+            )
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = make_authority(self.trust_domain, key, self._clock())
+        with self._change() as connection:
+            self._add_authority(connection, rows[-1][0] + 1, key, (certificate, start))
+            details = {"fingerprint": _fingerprint(certificate), "active_from": start.isoformat()}
+            self._record("authority.rotated", details)
+        return certificate
+
+    def members(self) -> list[Member]:
+        """Every name that ever joined, in order."""
+        newest = select(certificates).order_by(certificates.c.not_after)
+        with self._engine.connect() as connection:
+            ends = {row.spiffe_id: row.not_after for row in connection.execute(newest)}
+            rows = connection.execute(select(members).order_by(members.c.spiffe_id)).all()
+        ids = self.denied().ids
+        return [
+            Member(
+                row.spiffe_id,
+                datetime.fromtimestamp(row.joined, UTC),
+                datetime.fromtimestamp(ends[row.spiffe_id], UTC) if row.spiffe_id in ends else None,
+                row.spiffe_id in ids,
+            )
+            for row in rows
+        ]
+
+    def serials(self) -> list[dict[str, Any]]:
+        """Certificates that have not ended: serial (hex), spiffe_id, kind, not_after (aware)."""
+        now = self._clock().timestamp()
+        query = select(certificates).where(certificates.c.not_after > now).order_by(certificates.c.not_after)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{**row, "not_after": datetime.fromtimestamp(row["not_after"], UTC)} for row in rows]
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        """One transaction at a time."""
+        with self._lock, self._engine.begin() as connection:
+            yield connection
+
+    def _setting(self, name: str) -> str:
+        with self._engine.connect() as connection:
+            return str(
+                connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar_one()
+            )
+
+    def _authorities(self) -> list[tuple[int, x509.Certificate, datetime]]:
+        """Number, certificate and start of each CA that has not ended, oldest first; raises ConfigError if
+        none.
+        """
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(authorities).order_by(authorities.c.number)).all()
+        found = [
+            (row.number, load_certificate(row.pem.encode()), datetime.fromtimestamp(row.active_from, UTC))
+            for row in rows
+        ]
+        alive = [row for row in found if row[1].not_valid_after_utc > self._clock()]
+        if not alive:
+            raise ConfigError(
+                "the CA certificate has ended", where="authority", right="a new consortium: inbond ca init"
+            )
+        return alive
+
+    def _issuer(self) -> tuple[int, x509.Certificate]:
+        """The newest CA that members had time to learn of."""
+        alive = self._authorities()
+        active = [row for row in alive if row[2] <= self._clock()] or alive[:1]
+        return active[-1][0], active[-1][1]
+
+    def _add_authority(
+        self,
+        connection: Connection,
+        number: int,
+        key: ec.EllipticCurvePrivateKey,
+        ca: tuple[x509.Certificate, datetime],
+    ) -> None:
+        self._keystore.put(_key_name(number), private_bytes(key))
+        row = {"number": number, "pem": to_pem(ca[0]).decode(), "active_from": ca[1].timestamp()}
+        connection.execute(insert(authorities).values(**row))
+
+    def _certify_self(self) -> Credentials:
+        spiffe_id = SpiffeId(self.trust_domain, "/authority")
+        requests = [
+            to_der(make_request(key, spiffe_id))
+            for key in (self._keystore.tls_key, self._keystore.signing_key)
+        ]
+        with self._change() as connection:
+            issued = self._certify(
+                connection, spiffe_id, requests[0], requests[1], hosts=self._setting("hosts"), how="renewed"
+            )
+        return Credentials.from_certificates(spiffe_id, issued.tls, issued.signing, trust=self.trust())
+
+    def _certify(
+        self,
+        connection: Connection,
+        spiffe_id: SpiffeId,
+        *requests: bytes,
+        hosts: str,
+        how: str,
+    ) -> Issued:
+        """Both leaves of a name, noted and recorded; raises InvalidIdentity."""
+        number, authority = self._issuer()
+        signer = serialization.load_der_private_key(self._keystore.get(_key_name(number)), None)
+        if not isinstance(signer, ec.EllipticCurvePrivateKey):
+            raise ConfigError("not a P-256 key", where=_key_name(number), right="restore the key store")
+        dns, ips = json.loads(hosts)
+        addresses: tuple[tuple[Sequence[str], Sequence[str]], ...] = ((dns, ips), ((), ()))
+        leaves = [
+            issue(
+                load_request(request),
+                spiffe_id,
+                authority,
+                signer,
+                self._clock(),
+                lifetime=LEAF_LIFETIME,
+                dns=names[0],
+                ips=names[1],
+            )
+            for request, names in zip(requests, addresses, strict=True)
+        ]
+        for kind, leaf in zip(("tls", "signing"), leaves, strict=True):
+            self._note(connection, spiffe_id, kind, leaf, how)
+        return Issued(*leaves)
+
+    def _note(
+        self, connection: Connection, spiffe_id: SpiffeId, kind: str, leaf: x509.Certificate, how: str
+    ) -> None:
+        serial, end = f"{leaf.serial_number:x}", leaf.not_valid_after_utc
+        row = {"serial": serial, "spiffe_id": str(spiffe_id), "kind": kind, "not_after": end.timestamp()}
+        connection.execute(insert(certificates).values(**row))
+        details = {
+            "id": str(spiffe_id),
+            "serial": serial,
+            "kind": kind,
+            "not_after": end.isoformat(),
+            "how": how,
+        }
+        self._record("certificate.issued", details)
+
+    def _claim(self, connection: Connection, key_hash: str, keys: str) -> Row[Any]:
+        """Take an open invitation for `keys`, in one statement: of two processes, one gets it."""
+        mine = (
+            invitations.c.key_hash == key_hash,
+            invitations.c.expires > self._clock().timestamp(),
+            or_(invitations.c.bound.is_(None), invitations.c.bound == keys),
+        )
+        if connection.execute(update(invitations).where(*mine).values(bound=keys)).rowcount != 1:
+            raise Refused("invitation unknown, used or expired", where="enrolment", right="a new invitation")
+        return connection.execute(select(invitations).where(invitations.c.key_hash == key_hash)).one()
+
+    def _bind(self, connection: Connection, spiffe_id: SpiffeId, keys: str, hosts: str) -> None:
+        """Make `keys` the member's, in place of any earlier ones."""
+        connection.execute(delete(members).where(members.c.spiffe_id == str(spiffe_id)))
+        row = {
+            "spiffe_id": str(spiffe_id),
+            "bound": keys,
+            "hosts": hosts,
+            "joined": self._clock().timestamp(),
+        }
+        connection.execute(insert(members).values(**row))
+
+    def _check_invitable(self, spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str]) -> None:
+        where = str(spiffe_id)
+        if spiffe_id.trust_domain != self.trust_domain or spiffe_id.role == "authority":
+            raise ConfigError(
+                "cannot join here", where=where, right=f"a coordinator, party or user of {self.trust_domain}"
+            )
+        if where in self.denied().ids:
+            raise ConfigError("revoked for ever", where=where, right="another name")
+        if (spiffe_id.role in SERVING_ROLES) != bool(dns or ips):
+            raise ConfigError(
+                "host names", where=where, right="at least one for a coordinator, none for the others"
+            )
+
+    def _check_not_denied(self, spiffe_id: SpiffeId) -> None:
+        if str(spiffe_id) in self.denied().ids:
+            raise Refused("revoked", where=str(spiffe_id), right="another name")
+
+    def _check_known(self, connection: Connection, target: SpiffeId | int, text: str) -> None:
+        known = (
+            select(members.c.spiffe_id).where(members.c.spiffe_id == text)
+            if isinstance(target, SpiffeId)
+            else select(certificates.c.serial).where(certificates.c.serial == text)
+        )
+        if connection.execute(known).first() is None:
+            raise ConfigError("nothing to revoke", where=text, right="a member or serial of: inbond ca list")
+
+
+class Limiter:
+    """Attempts per caller and minute; forgets everybody when the minute is over."""
+
+    def __init__(self, limit: int, clock: Clock) -> None:
+        self._limit, self._clock = limit, clock
+        self._minute, self._counts = -1, Counter[str]()
+        self._lock = threading.Lock()
+
+    def allow(self, caller: str) -> bool:
+        """Count one attempt of `caller`; False when it had too many, or too many callers came at all."""
+        minute = int(self._clock().timestamp() // 60)
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._counts = minute, Counter()
+            self._counts[caller] += 1
+            return self._counts[caller] <= self._limit and len(self._counts) <= MAX_CALLERS
+
+
+class AuthorityServicer(wire_grpc.AuthorityServicer):
+    """The authority on the wire. A refused caller learns a status and a fixed word."""
+
+    def __init__(self, authority: Authority, clock: Clock = utc_now) -> None:
+        self._authority, self._clock = authority, clock
+        self._limiter = Limiter(ATTEMPTS_PER_MINUTE, clock)
+
+    def Enrol(self, request: wire.EnrolRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
+        """Certify the holder of an invitation."""
+        if not self._limiter.allow(context.peer().rpartition(":")[0]):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attempts")
+        with _refusals(context):
+            tls.check_version(tls.auth_context(context))
+            _check_fields(request)
+            issued = self._authority.enrol(
+                request.invitation, request.tls_request, request.signing_request, request.proof
+            )
+            return self._authority.answer(issued)
+
+    def Renew(self, request: wire.RenewRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
+        """Certify the caller again."""
+        peer = tls.authorise(context, self._authority.trust(), self._clock())
+        with _refusals(context):
+            _check_fields(request)
+            issued = self._authority.renew(peer, request.tls_request, request.signing_request)
+            return self._authority.answer(issued)
+
+    def DenyList(self, request: wire.DenyListRequest, context: grpc.ServicerContext) -> wire.DenyListReply:  # noqa: N802  # gRPC's
+        """The newest deny list; it is signed, and no secret."""
+        with _refusals(context):
+            tls.check_version(tls.auth_context(context))
+            _check_fields(request)
+            return wire.DenyListReply(token=self._authority.denylist_token())
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running authority: its gRPC server and the ports that it got."""
+
+    server: grpc.Server
+    enrol_port: int
+    port: int
+
+
+def serve(authority: Authority, enrol_listen: str, listen: str, *, clock: Clock = utc_now) -> Serving:
+    """Serve on two `host:port` (port 0: any): enrolment without, the rest with client certificates."""
+    server = grpc.server(
+        ThreadPoolExecutor(WORKERS), options=list(tls.SERVER_OPTIONS), maximum_concurrent_rpcs=64
+    )
+    servicer = AuthorityServicer(authority, clock)
+    wire_grpc.add_AuthorityServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated code
+    ports = []
+    for where, mutual in ((enrol_listen, False), (listen, True)):
+        credentials = tls.server_credentials(authority.tls_identity, client_certificates=mutual)
+        try:
+            ports.append(server.add_secure_port(where, credentials))
+        except RuntimeError:
+            raise ConfigError(
+                "cannot listen", where=where, right="a free host:port of this machine"
+            ) from None
+    server.start()
+    return Serving(server, ports[0], ports[1])
+
+
+@contextmanager
+def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+    """Turn our refusals into a status and a fixed word; the reason goes to our log."""
+    try:
+        yield
+    except Refused as error:
+        log.warning("refused %s: %s", context.peer(), error)
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, tls.FORBIDDEN)
+    except (InvalidIdentity, InvalidInput) as error:
+        log.warning("refused %s: %s", context.peer(), error)
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a valid request")
+    except (InbondError, ComplianceError, SQLAlchemyError) as error:
+        log.warning("cannot answer %s: %s", context.peer(), error)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "cannot answer now")
+
+
+def _check_fields(request: Message) -> None:
+    if len(UnknownFieldSet(request)):
+        raise InvalidInput("unknown fields", where=request.DESCRIPTOR.name, right="this version's message")
+
+
+def _check_proof(key: bytes, proof: bytes, text: bytes) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(proof, text)
+    except (InvalidSignature, ValueError):
+        raise Refused(
+            "the proof does not verify", where="enrolment", right="signed by the invitation's key"
+        ) from None
+
+
+def _keys(tls_request: bytes, signing_request: bytes) -> str:
+    """What binds a member: SHA-256 over its two public keys of the right kinds; or InvalidIdentity."""
+    tls_key, signing_key = (requested_key(load_request(data)) for data in (tls_request, signing_request))
+    if not isinstance(tls_key, ec.EllipticCurvePublicKey) or not isinstance(signing_key, Ed25519PublicKey):
+        raise InvalidIdentity(
+            "requests in the wrong order", right="TLS (P-256) first, then signing (Ed25519)"
+        )
+    return _hash(_spki(tls_key) + _spki(signing_key))
+
+
+def _spki(key: PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return _hash(to_der(certificate))
+
+
+def _hosts(dns: Sequence[str], ips: Sequence[str]) -> str:
+    return json.dumps([list(dns), list(ips)])
+
+
+def _key_name(number: int) -> str:
+    return f"authority-{number}"
+
+
+def _durable(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

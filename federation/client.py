@@ -1,0 +1,370 @@
+"""A researcher's side: make and sign orders, follow jobs, open results. The keys never leave this machine.
+
+    from federation.client import Researcher
+
+    with Researcher.open(Path("~/ana")) as researcher:
+        answer = researcher.query("SELECT method, COUNT(*) FROM order_payments GROUP BY method", purpose="dpv:...")
+
+A result is believed only when every party's signed receipt agrees with it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy as np
+from safetensors.numpy import load as load_safetensors
+
+from federation.catalogue import PartyEntry, read_catalogue
+from inbond import tls
+from inbond.cipher_process import CipherProcess
+from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
+from inbond.joint_query import QueryLayout
+from inbond.node import Node, utc_now
+from inbond.orders import sign_order
+from inbond.roster import Roster, read_roster
+from inbond.signed_box import BoxLabel, open_signed
+from inbond.tokens import payload_of
+from inbond.v1 import control_pb2 as wire
+from inbond.v1 import control_pb2_grpc
+from policies.document import Document, validate
+from policies.errors import PolicyError
+from policies.job import JobSpec
+from policies.plan import Plan, load_plan
+from policies.sql import parse_query
+from protocols.errors import PeerViolation
+from protocols.params import PUBLIC_4096
+from protocols.sealing import generate
+from protocols.secure_sum import open_sum
+
+T = TypeVar("T")
+BODY = "body"
+CALL_SECONDS = 60.0
+MAX_RESULT = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a job would do: its plan, the coordinator's decision, and every party's verdict or problem."""
+
+    plan: Plan
+    coordinator: Mapping[str, Any]
+    verdicts: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the job would run."""
+        return bool(self.coordinator["permitted"]) and all(one["permitted"] for one in self.verdicts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query's released rows; `suppressed` counts the groups that were too small (or empty)."""
+
+    job: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    suppressed: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A finished training: the flat model, and its card (data, parties, metrics, privacy)."""
+
+    job: str
+    parameters: np.ndarray[Any, np.dtype[np.float32]]
+    card: dict[str, Any]
+    safetensors: bytes
+
+
+class Researcher(AbstractContextManager["Researcher"]):
+    """One user of the consortium, connected to its coordinator."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        address = node.config.address.coordinator
+        if not address:
+            right = "set [address] coordinator = \"host:port\""
+            raise ConfigError("no coordinator address", where=str(node.home / "inbond.toml"), right=right)
+        self._address = address
+        self._channel = tls.channel(address, node.credentials, node.keystore)
+        self._stub: Any = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+
+    @classmethod
+    def open(cls, home: Path) -> Self:
+        """The researcher whose node is in `home`; renews its certificate when that is due."""
+        node = Node.open(Path(home).expanduser(), audit=False)
+        if utc_now() >= node.credentials.renew_at:
+            node.renew()
+        return cls(node)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    # asking
+
+    def submit(self, spec: JobSpec) -> str:
+        """Sign and send `spec`; the job's id. Raises Refused, InbondError or Unreachable."""
+        token, sum_key, job = self._order(spec)
+        self._call(self._stub.Submit, wire.OrderRequest(order=token, sum_key=sum_key))
+        return job
+
+    def explain(self, spec: JobSpec) -> Explanation:
+        """Plan and verdicts of a job that is not run."""
+        token, sum_key, job = self._order(spec)
+        try:
+            reply = self._call(self._stub.Explain, wire.OrderRequest(order=token, sum_key=sum_key))
+        finally:
+            self.node.keystore.delete(_secret(job))
+        verdicts = {one.party: self._spoken(one) for one in reply.verdicts}
+        return Explanation(load_plan(reply.plan), json.loads(reply.coordinator), verdicts)
+
+    def _spoken(self, one: wire.PartyVerdict) -> dict[str, Any]:
+        """A party's verdict in words; only one that its party signed counts."""
+        if one.problem:
+            return {"permitted": False, "effect": "none", "reasons": [one.problem], "policies": []}
+        payload = payload_of(one.verdict)
+        permitted = payload["effect"] == "permit" and bool(payload["policies"])
+        return {"permitted": permitted, **{name: payload[name] for name in ("effect", "reasons", "policies")}}
+
+    def _order(self, spec: JobSpec) -> tuple[str, bytes, str]:
+        """(signed order, public BFV key or nothing, job id); the secret halves stay in the key store."""
+        private, public = generate()
+        held = spec.key_mode == "holder" and spec.protection == "encrypted"
+        secret, sum_key = b"", b""
+        if held:
+            with CipherProcess(PUBLIC_4096) as cipher:
+                secret, sum_key = cipher.generate()
+        nonce = self._call(self._stub.Challenge, wire.ChallengeRequest()).nonce
+        order, token = sign_order(
+            spec,
+            self.node.signer(),
+            nonce=nonce,
+            result_key=public,
+            sum_key_digest=hashlib.sha256(sum_key).hexdigest() if held else None,
+            now=utc_now(),
+        )
+        kept = {"result": private.hex(), "sum": secret.hex(), "spec": spec.model_dump(mode="json")}
+        self.node.keystore.put(_secret(order.jti), json.dumps(kept).encode())
+        return token, sum_key, order.jti
+
+    # following
+
+    def status(self, job: str) -> wire.JobView:
+        """The job, with plan and verdicts."""
+        view: wire.JobView = self._call(self._stub.Status, wire.JobRequest(job=job))
+        return view
+
+    def jobs(self) -> list[wire.JobView]:
+        """All jobs of this researcher, newest first."""
+        return list(self._call(self._stub.List, wire.ListRequest()).jobs)
+
+    def cancel(self, job: str) -> wire.JobView:
+        """End a job at once."""
+        view: wire.JobView = self._call(self._stub.Cancel, wire.JobRequest(job=job))
+        return view
+
+    def watch(self, job: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Events of a job until it ends, each with `number` and `time`; survives a restart of the coordinator.
+
+        A sealed progress report is opened and given as `metrics`.
+        """
+        patience = 60
+        while True:
+            try:
+                for event in self._stub.Watch(wire.WatchRequest(job=job, after=after)):
+                    after, patience = event.number, 60
+                    yield self._opened({"number": event.number, "time": event.time, **json.loads(event.body)}, job)
+                return
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or patience <= 0:
+                    raise _translated(error, self._address) from None
+                patience -= 1
+                time.sleep(1.0)
+
+    def _opened(self, event: dict[str, Any], job: str) -> dict[str, Any]:
+        box = event.pop("box", "")
+        if event.get("event") == "progress" and box:
+            done = int(event["round"]) - 2 if event["step"] == "train" else self._rounds(job) - 1
+            content = self._open_box(bytes.fromhex(box), job, f"progress {done}", event["party"])
+            event |= json.loads(content)
+        return event
+
+    def _rounds(self, job: str) -> int:
+        return int(self._secrets(job)["spec"]["rounds"])
+
+    def catalogue(self) -> dict[str, PartyEntry]:
+        """What every party publishes."""
+        reply = self._call(self._stub.Catalogue, wire.CatalogueRequest())
+        found: dict[str, PartyEntry] = {}
+        for token in reply.catalogues:
+            try:
+                entry = read_catalogue(token, self.node.trust, utc_now())
+            except (PolicyError, InbondError):
+                continue  # a party that is away has a catalogue signed with a certificate that ran out
+            found[entry.party] = entry
+        return found
+
+    def nodes(self) -> dict[str, Any]:
+        """Who is connected to the coordinator."""
+        status: dict[str, Any] = json.loads(self._call(self._stub.Nodes, wire.NodesRequest()).status)
+        return status
+
+    # results
+
+    def wait(self, job: str) -> wire.JobView:
+        """Wait for the end of a job; raises Refused, JobFailed with the reason."""
+        for _ in self.watch(job):
+            pass
+        return self._ended(job)
+
+    def _ended(self, job: str) -> wire.JobView:
+        view = self.status(job)
+        if view.state == "refused":
+            raise Refused(view.reason, where=f"job {view.name}")
+        if view.state != "finished":
+            right = "inbond job status " + job
+            raise JobFailed(f"{view.state}: {view.reason or 'no reason was given'}", where=f"job {view.name}", right=right)
+        return view
+
+    def query(self, sql: str, **fields: Any) -> Answer:
+        """Answer one joint query; `fields` are those of a job file (purpose, recipients, ...)."""
+        spec = self.query_spec(sql, **fields)
+        job = self.submit(spec)
+        self.wait(job)
+        answer = self.result(job)
+        if not isinstance(answer, Answer):
+            raise InbondError("the job is not a query", where=job)
+        return answer
+
+    def query_spec(self, sql: str, **fields: Any) -> JobSpec:
+        """A query's job: the dataset is the SQL's table, the recipient is this researcher, unless said otherwise."""
+        me = {"id": str(self.node.credentials.spiffe_id), "country": self.node.config.node.country}
+        data = {"kind": "query", "name": "query", "dataset": parse_query(sql, "SQL").dataset, "sql": sql}
+        return validate(JobSpec, Document({**data, "recipients": [me], **fields}, "query", {}))
+
+    def result(self, job: str) -> Answer | TrainedModel:
+        """Fetch and open a finished job's result; raises PeerViolation when the parties' receipts disagree with it."""
+        view = self._ended(job)
+        plan = load_plan(view.plan)
+        roster = self._roster(job, view, plan)
+        parts = self._fetch(job)
+        if plan.protection.mode == "plain":
+            model = np.frombuffer(parts["model"], np.float32)
+            return TrainedModel(job, model, {"job": job, "name": view.name, "protection": "plain"}, b"")
+        receipts = self._receipts(parts, job, roster)
+        if plan.kind == "query":
+            return self._answer(job, plan, roster, parts[BODY], receipts)
+        return self._model(job, roster, parts[BODY], receipts)
+
+    def _roster(self, job: str, view: wire.JobView, plan: Plan) -> Roster:
+        """The parties, as their own signed verdicts prove them (not as the coordinator says)."""
+        return read_roster([one.verdict for one in view.verdicts], job, plan, self.node.trust, utc_now())
+
+    def _fetch(self, job: str) -> dict[str, bytes]:
+        buffer = bytearray()
+        try:
+            for chunk in self._stub.Result(wire.JobRequest(job=job)):
+                buffer += chunk.data
+                if len(buffer) > MAX_RESULT:
+                    raise PeerViolation("the result is too large", where="result")
+        except grpc.RpcError as error:
+            raise _translated(error, self._address) from None
+        head, _, rest = bytes(buffer).partition(b"\n")
+        parts: dict[str, bytes] = {}
+        for name, length in json.loads(head).items():
+            parts[str(name)], rest = rest[:length], rest[length:]
+        return parts
+
+    def _receipts(self, parts: Mapping[str, bytes], job: str, roster: Roster) -> list[dict[str, str]]:
+        """Every party's receipt, opened; they must agree in all but the party's name."""
+        receipts = []
+        for party in roster.names:
+            receipt = json.loads(self._open_box(parts.get(f"receipt {party}", b""), job, "receipt", party))
+            if receipt.pop("party", None) != party:
+                raise PeerViolation("a receipt is another party's", where=party)
+            receipts.append(receipt)
+        if any(receipt != receipts[0] for receipt in receipts):
+            raise PeerViolation("the parties' receipts disagree", where=job, right="the same result at every party")
+        return receipts
+
+    def _answer(
+        self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]
+    ) -> Answer:
+        entries = self.catalogue()
+        contract = next(
+            entries[name].contracts[plan.dataset] for name in roster.names if name in entries
+        )
+        layout = QueryLayout.of(str(plan.sql), contract, noised=plan.noise.mechanism != "none")
+        nothing = np.zeros(layout.shape, np.bool_)
+        with CipherProcess(PUBLIC_4096) as cipher:
+            cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
+            slots = cipher.decrypt(body)
+        table = open_sum(layout.release_spec(job, plan, roster, nothing), slots).exact.reshape(layout.shape)
+        hidden = layout.suppressed(table, plan.minimum_group)
+        if layout.release_spec(job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
+            raise PeerViolation("the sum is not the one that the parties released", where=job)
+        rows = layout.rows(table)
+        return Answer(job, layout.query.outputs, rows, len(layout.groups) - len(rows), plan)
+
+    def _model(self, job: str, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> TrainedModel:
+        content = self._open_box(body, job, "result", roster.leader)
+        model = load_safetensors(content)["parameters"]
+        if hashlib.sha256(model.tobytes()).hexdigest() != receipts[0].get("model"):
+            raise PeerViolation("the model is not the one that all parties hold", where=job)
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return TrainedModel(job, model, json.loads(head["__metadata__"]["card"]), content)
+
+    # keys and calls
+
+    def _open_box(self, box: bytes, job: str, purpose: str, party: str) -> bytes:
+        sender = f"spiffe://{self.node.config.node.consortium}/party/{party}"
+        plan = self._plan_digest(job)
+        private = bytes.fromhex(self._secrets(job)["result"])
+        label = BoxLabel(job, plan, purpose)
+        return open_signed(box, label, private, sender=sender, trust=self.node.trust, now=utc_now())
+
+    def _plan_digest(self, job: str) -> str:
+        return load_plan(self.status(job).plan).digest()
+
+    def _secrets(self, job: str) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = json.loads(self.node.keystore.get(_secret(job)))
+        except InbondError:
+            raise InbondError(
+                f"the keys of job {job} are not here", where=str(self.node.home), right="the node that submitted the job"
+            ) from None
+        return kept
+
+    def _call(self, method: Callable[..., T], request: Any) -> T:
+        try:
+            return method(request, timeout=CALL_SECONDS)
+        except grpc.RpcError as error:
+            raise _translated(error, self._address) from None
+
+
+def _secret(job: str) -> str:
+    return f"job-{job}"
+
+
+def _translated(error: grpc.RpcError, address: str) -> InbondError:
+    """A call's status as one of our errors; the coordinator's words are shown, they never hold data."""
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        what = details if details.startswith("the coordinator") else "does not answer"
+        return Unreachable(what, where=address, right="a running coordinator: inbond coordinator status")
+    if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
+        return Refused(details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Unreachable("did not answer in time", where=address, right="try again")
+    return InbondError(details or str(code))

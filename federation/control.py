@@ -1,0 +1,210 @@
+"""What researchers and officers may ask of the coordinator, over mutual TLS; who they are is their certificate's say.
+
+A caller sees its own jobs. Errors to a caller say what is wrong with what it sent, never anything about data.
+"""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+
+from compliance.errors import ComplianceError
+from federation.hub import Hub
+from federation.jobs import JobManager
+from federation.store import CoordinatorStore, JobRow
+from inbond import tls
+from inbond.errors import InbondError, Refused
+from inbond.node import Node, utc_now
+from inbond.v1 import control_pb2 as wire
+from inbond.v1 import control_pb2_grpc
+from policies.errors import PolicyError
+from policies.explain import explain
+from policies.job import JobOrder
+from policies.job_state import FINAL_STATES
+from protocols.errors import ProtocolError
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+NONCE_SECONDS = 300.0
+MAX_NONCES = 10_000
+CHUNK = 1024 * 1024
+MAX_SUM_KEY = 1024 * 1024
+WATCH_SECONDS = 5.0
+
+
+class Nonces:
+    """Challenges given out and not yet used, per caller; a restart forgets them, and the caller asks again."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def give(self, caller: str) -> str:
+        """A fresh challenge for `caller`."""
+        now = time.monotonic()
+        with self._lock:
+            self._given = {key: item for key, item in self._given.items() if item[1] > now}
+            if len(self._given) >= MAX_NONCES:
+                raise Refused("too many open challenges", where="order", right="try again later")
+            nonce = secrets.token_hex(16)
+            self._given[nonce] = (caller, now + NONCE_SECONDS)
+        return nonce
+
+    def take(self, nonce: str, caller: str) -> None:
+        """Use a challenge up; raises Refused unless it was given to `caller` lately and not used."""
+        with self._lock:
+            owner, until = self._given.pop(nonce, ("", 0.0))
+        if owner != caller or until < time.monotonic():
+            raise Refused("the order answers no open challenge", where="order", right="submit the job file again")
+
+
+class Control(control_pb2_grpc.ControlServicer):
+    """The servicer of `control.proto`."""
+
+    def __init__(self, node: Node, store: CoordinatorStore, jobs: JobManager, hub: Hub) -> None:
+        self._node, self._store, self._jobs, self._hub = node, store, jobs, hub
+        self._nonces = Nonces()
+
+    # orders
+
+    def Challenge(self, request: wire.ChallengeRequest, context: grpc.ServicerContext) -> wire.ChallengeReply:  # noqa: N802, D102, ARG002 - named in control.proto
+        return self._do(context, lambda caller: wire.ChallengeReply(nonce=self._nonces.give(caller)))
+
+    def Explain(self, request: wire.OrderRequest, context: grpc.ServicerContext) -> wire.ExplainReply:  # noqa: N802, D102 - named in control.proto
+        return self._do(context, lambda caller: self._explain(request, caller))
+
+    def Submit(self, request: wire.OrderRequest, context: grpc.ServicerContext) -> wire.JobView:  # noqa: N802, D102 - named in control.proto
+        return self._do(context, lambda caller: self._submit(request, caller))
+
+    def _open(self, request: wire.OrderRequest, caller: str) -> JobOrder:
+        if len(request.sum_key) > MAX_SUM_KEY:
+            raise Refused(f"a key of {len(request.sum_key)} bytes", where="order", right=f"at most {MAX_SUM_KEY}")
+        order = self._jobs.open(request.order, caller)
+        self._nonces.take(order.nonce, caller)
+        return order
+
+    def _submit(self, request: wire.OrderRequest, caller: str) -> wire.JobView:
+        order = self._open(request, caller)
+        return self._view(self._jobs.submit(request.order, order, request.sum_key))
+
+    def _explain(self, request: wire.OrderRequest, caller: str) -> wire.ExplainReply:
+        order = self._open(request, caller)
+        plan, decision, answers = self._jobs.explain(request.order, order, request.sum_key)
+        verdicts = [
+            wire.PartyVerdict(party=party, problem=answer)
+            if isinstance(answer, str)
+            else wire.PartyVerdict(party=party, verdict=answer[1])
+            for party, answer in answers.items()
+        ]
+        own = {"effect": decision.effect.value, "reasons": list(explain(decision)), "permitted": decision.permitted}
+        return wire.ExplainReply(plan=json.dumps(plan.payload()), coordinator=json.dumps(own), verdicts=verdicts)
+
+    # jobs
+
+    def Status(self, request: wire.JobRequest, context: grpc.ServicerContext) -> wire.JobView:  # noqa: N802, D102 - named in control.proto
+        return self._do(context, lambda caller: self._view(self._owned(request.job, caller), full=True))
+
+    def List(self, request: wire.ListRequest, context: grpc.ServicerContext) -> wire.JobList:  # noqa: N802, D102, ARG002 - named in control.proto
+        return self._do(
+            context, lambda caller: wire.JobList(jobs=[self._view(row) for row in self._store.jobs(owner=caller)])
+        )
+
+    def Cancel(self, request: wire.JobRequest, context: grpc.ServicerContext) -> wire.JobView:  # noqa: N802, D102 - named in control.proto
+        def cancel(caller: str) -> wire.JobView:
+            self._jobs.cancel(self._owned(request.job, caller).id)
+            return self._view(self._owned(request.job, caller))
+
+        return self._do(context, cancel)
+
+    def Watch(self, request: wire.WatchRequest, context: grpc.ServicerContext) -> Iterator[wire.JobEvent]:  # noqa: N802, D102 - named in control.proto
+        row = self._do(context, lambda caller: self._owned(request.job, caller))
+        after = request.after
+        while context.is_active():
+            ended = self._state(row.id) in FINAL_STATES
+            events = self._jobs.wait_event(row.id, after, 0.0 if ended else WATCH_SECONDS)
+            for number, at, body in events:
+                yield wire.JobEvent(number=number, time=at, body=json.dumps(body))
+                after = number
+            if ended and not events:
+                return
+            self._do(context, lambda caller: caller)  # a revoked watcher hears no more
+
+    def Result(self, request: wire.JobRequest, context: grpc.ServicerContext) -> Iterator[wire.ResultChunk]:  # noqa: N802, D102 - named in control.proto
+        path = self._do(context, lambda caller: self._result(request.job, caller))
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                yield wire.ResultChunk(data=data)
+
+    def _result(self, job: str, caller: str) -> Any:
+        row = self._owned(job, caller)
+        path = self._jobs.result_path(row.id)
+        if row.state != "finished" or not path.exists():
+            raise Refused(f"job {job} is {row.state}: {row.reason or 'no result yet'}", where="result")
+        return path
+
+    # the consortium
+
+    def Catalogue(self, request: wire.CatalogueRequest, context: grpc.ServicerContext) -> wire.CatalogueReply:  # noqa: N802, D102, ARG002 - named in control.proto
+        tokens = self._store.catalogues
+        return self._do(context, lambda _caller: wire.CatalogueReply(catalogues=list(tokens().values())))
+
+    def Nodes(self, request: wire.NodesRequest, context: grpc.ServicerContext) -> wire.NodesReply:  # noqa: N802, D102, ARG002 - named in control.proto
+        def nodes(_caller: str) -> wire.NodesReply:
+            links = {
+                party: {"since": info.since, "rtt": info.rtt, "bytes_in": info.bytes_in, "bytes_out": info.bytes_out}
+                for party, info in self._hub.connected().items()
+            }
+            return wire.NodesReply(status=json.dumps({"coordinator": self._node.name, "parties": links}))
+
+        return self._do(context, nodes)
+
+    # one shape for all
+
+    def _do(self, context: grpc.ServicerContext, act: Callable[[str], T]) -> T:
+        """Authorise, act, and turn our errors into a status with one line."""
+        peer = tls.authorise(context, self._node.trust, utc_now(), roles=("user",))
+        try:
+            return act(str(peer.spiffe_id))
+        except Refused as error:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error)[:2000])
+        except (PolicyError, ProtocolError, InbondError) as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:2000])
+        except ComplianceError as error:
+            log.critical("evidence cannot be written", error=str(error))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot write its evidence log; nothing was done")
+
+    def _owned(self, job: str, caller: str) -> JobRow:
+        row = self._store.job(job)
+        if row is None or row.owner != caller:
+            raise InbondError(f"no job {job[:64]} of yours", where="job", right="see `inbond job list`")
+        return row
+
+    def _state(self, job: str) -> str:
+        row = self._store.job(job)
+        return row.state if row else ""
+
+    def _view(self, row: JobRow, *, full: bool = False) -> wire.JobView:
+        costs = self._store.costs(row.id)
+        view = wire.JobView(
+            job=row.id,
+            name=row.name,
+            kind=row.kind,
+            owner=row.owner,
+            state=row.state,
+            reason=row.reason,
+            created=row.created,
+            changed=row.changed,
+            requests=int(costs["requests"]),
+            bytes_to_parties=int(costs["bytes_to_parties"]),
+            bytes_from_parties=int(costs["bytes_from_parties"]),
+        )
+        if full:
+            view.plan = row.plan or ""
+            verdicts = self._store.verdicts(row.id).items()
+            view.verdicts.extend(wire.PartyVerdict(party=party, verdict=token) for party, token in verdicts)
+        return view

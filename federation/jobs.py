@@ -1,0 +1,551 @@
+"""The life of every job at the coordinator: planned, decided on by all, run, and taken up again after a restart.
+
+A job's state moves only along `policies.job_state`. The runner asks, this module puts each question to a party at
+most once per answer: what a party replied is kept before the runner sees it, so a runner that died, or a coordinator
+that was killed, starts again and gets the same answers without any party doing a step twice.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from blake3 import blake3
+from flwr.app import RecordDict
+
+from compliance.audit.entry import EntryType
+from compliance.errors import ComplianceError
+from federation.catalogue import PartyEntry, read_catalogue
+from federation.hub import Hub
+from federation.planner import make_plan
+from federation.recipes import recipe_info
+from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess
+from federation.secure_rounds import JOB, RESULT
+from federation.store import CoordinatorStore, JobRow
+from inbond import codec
+from inbond.errors import InbondError, JobFailed, Refused
+from inbond.messages import Reply, Request, request_id, size
+from inbond.node import Node, utc_now
+from inbond.orders import open_order
+from inbond.records import octets, settings, texts
+from inbond.roster import VERDICT_TYPE
+from inbond.tokens import payload_of
+from policies.document import Document, validate
+from policies.engine import Engine
+from policies.envelope import verify
+from policies.errors import InvalidInput, PolicyError
+from policies.explain import explain
+from policies.facts import Membership, Requester, admission_facts
+from policies.job import JobOrder
+from policies.job_state import FINAL_STATES, JobEvent, JobState, advance
+from policies.plan import Plan, load_plan
+from policies.request import Decision
+from policies.verdict import Verdict
+from protocols.errors import ProtocolError
+
+log = structlog.get_logger(__name__)
+APPS = {
+    "secure-train": "federation.training:app",
+    "secure-query": "federation.querying:app",
+    "plain-train": "federation.plain:app",
+}
+RUNNER_TRIES = 4
+ADMISSION_SECONDS = 30.0
+LIVE = [state for state in JobState if state not in FINAL_STATES]
+Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
+
+
+@dataclass(slots=True)
+class Running:
+    """What exists of a job only while it runs."""
+
+    order: JobOrder
+    plan: Plan
+    runner: RunnerProcess | None = None
+    ended: str = ""
+    complaint: str = ""
+    waiting_since: dict[str, float] = field(default_factory=dict)
+
+
+class JobManager:
+    """All jobs of the consortium; thread-safe."""
+
+    def __init__(self, node: Node, store: CoordinatorStore, hub: Hub, engine: Engine) -> None:
+        self._node, self._store, self._hub, self._engine = node, store, hub, engine
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._running: dict[str, Running] = {}
+        self._jobs = ThreadPoolExecutor(node.config.limits.jobs_at_once, "job")
+        self._keeping = ThreadPoolExecutor(8, "keep")
+        self._closing = threading.Event()
+        threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
+
+    # what the control service uses
+
+    def catalogues(self) -> dict[str, PartyEntry]:
+        """Party -> what it publishes; a catalogue that no longer verifies is left out."""
+        found: dict[str, PartyEntry] = {}
+        for name, token in self._store.catalogues().items():
+            try:
+                found[name] = read_catalogue(token, self._node.trust, utc_now())
+            except Errors as error:
+                log.info("a catalogue is out of date", party=name, reason=str(error))
+        return found
+
+    def open(self, token: str, caller: str) -> JobOrder:
+        """The order in `token`, which `caller` must have signed; raises PolicyError or Refused."""
+        consortium = self._node.config.node.consortium
+        order = open_order(token, trust=self._node.trust, consortium=consortium, now=utc_now())
+        if order.iss != caller:
+            raise Refused("the order is somebody else's", where="order", right=f"an order signed by {caller}")
+        return order
+
+    def plan(self, order: JobOrder) -> Plan:
+        """The plan of an order over the parties' published contracts; raises InvalidInput."""
+        contracts = {
+            name: entry.contracts[order.spec.dataset]
+            for name, entry in self.catalogues().items()
+            if order.spec.dataset in entry.contracts
+        }
+        country = self._node.config.node.country
+        return make_plan(order, contracts, recipe_info(order.spec), coordinator_country=country)
+
+    def submit(self, token: str, order: JobOrder, sum_key: bytes) -> JobRow:
+        """Take a new job and start it; raises Refused for a replayed order."""
+        now = time.time()
+        if not self._store.first_sight(order.iss, order.jti, order.exp + 60):
+            raise Refused("this order was seen before", where="order", right="submit the job file again")
+        row = JobRow(
+            id=order.jti,
+            name=order.spec.name,
+            kind=order.spec.kind,
+            owner=order.iss,
+            token=token,
+            sum_key=sum_key or None,
+            plan=None,
+            state=JobState.SUBMITTED,
+            reason="",
+            created=now,
+            changed=now,
+            expires=order.exp,
+        )
+        self._node.record(
+            EntryType.JOB, job=order.jti, subject=order.iss, data={"event": "submitted", "order": order.digest()}
+        )
+        self._store.add_job(row)
+        self._tell(order.jti, {"event": "state", "state": JobState.SUBMITTED})
+        self._jobs.submit(self._run, order.jti)
+        return row
+
+    def cancel(self, job: str, why: str = "cancelled by its owner") -> None:
+        """End a job at once, here and at every party; raises JobStateError for one that has ended."""
+        self._end(job, JobEvent.CANCEL, why)
+
+    def wait_event(self, job: str, after: int, timeout: float) -> list[tuple[int, float, dict[str, Any]]]:
+        """Events of `job` after number `after`, waiting up to `timeout` seconds for the first."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not (events := self._store.events(job, after)):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return self._store.events(job, after)
+            return events
+
+    def result_path(self, job: str) -> Any:
+        """The file of a finished job's sealed result."""
+        return self._store.folder(job) / "result"
+
+    def resume(self) -> None:
+        """Take up what a stop or a kill interrupted."""
+        for row in self._store.jobs(states=LIVE):
+            state = advance(JobState(row.state), JobEvent.INTERRUPT)
+            self._store.change(row.id, state=state)
+            self._node.record(EntryType.JOB, job=row.id, subject=row.owner, data={"event": "interrupted"})
+            self._jobs.submit(self._run, row.id)
+
+    def close(self) -> None:
+        """End all runners; the jobs are resumed at the next start."""
+        self._closing.set()
+        with self._lock:
+            for running in self._running.values():
+                running.ended = "the coordinator stops"
+                if running.runner is not None:
+                    running.runner.kill("the coordinator stops")
+            self._changed.notify_all()
+        self._jobs.shutdown(wait=False, cancel_futures=True)
+
+    def distrusted(self) -> None:
+        """After the deny list grew: end the jobs of owners, and of parties, who are no longer trusted."""
+        denied = self._node.trust.denied.ids
+        for job, running in list(self._running.items()):
+            people = {running.order.iss: "its owner"}
+            prefix = f"spiffe://{self._node.config.node.consortium}/party/"
+            people |= {prefix + one.name: f"party {one.name}" for one in running.plan.participants}
+            for identity, who in people.items():
+                if identity in denied:
+                    self._end(job, JobEvent.FAIL, f"{who} is no longer trusted")
+
+    # one job
+
+    def _run(self, job: str) -> None:
+        """From wherever the job is to its end; every error ends it with a reason."""
+        try:
+            row = self._row(job)
+            order = validate(JobOrder, Document(payload_of(row.token), "order", {}))
+            if utc_now().timestamp() >= order.exp:
+                raise JobFailed("its deadline has passed", right="submit it again with a longer deadline_s")
+            if row.state == JobState.RESUMING and row.plan:
+                plan = load_plan(row.plan)
+                verdicts = self._store.verdicts(job)
+                self._move(job, JobEvent.RESUME)
+            else:
+                self._move(job, JobEvent.PLAN)
+                plan = self._planned(job, order)
+                verdicts = self._decided(job, order, plan)
+                self._move(job, JobEvent.PERMIT)
+            self._execute(job, Running(order, plan), verdicts)
+        except Refused as error:
+            self._end(job, JobEvent.REFUSE, str(error))
+        except InvalidInput as error:
+            self._end(job, JobEvent.REFUSE, str(error))
+        except Errors as error:
+            self._end(job, JobEvent.FAIL, str(error))
+        except Exception as error:
+            log.exception("a job broke", job=job)
+            self._end(job, JobEvent.FAIL, f"an internal error ({type(error).__name__}); the coordinator's log has it")
+
+    def _planned(self, job: str, order: JobOrder) -> Plan:
+        plan = self.plan(order)
+        self._store.change(job, plan=json.dumps(plan.payload()))
+        self._tell(job, {"event": "plan", "digest": plan.digest(), "parties": [one.name for one in plan.participants]})
+        self._move(job, JobEvent.DECIDE)
+        return plan
+
+    def _decided(self, job: str, order: JobOrder, plan: Plan) -> dict[str, str]:
+        """Every verdict, all permits; raises Refused with every reason there is."""
+        reasons = [f"coordinator: {line}" for line in self._refusals(order, plan)]
+        if reasons:
+            raise Refused(" | ".join(dict.fromkeys(reasons)))
+        tokens: dict[str, str] = {}
+        row = self._row(job)
+        answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=True)
+        for party, answer in answers.items():
+            if isinstance(answer, str):
+                reasons.append(f"{party}: {answer}")
+                continue
+            verdict, tokens[party] = answer
+            self._store.keep_verdict(job, party, tokens[party])
+            reasons += [f"{party}: {line}" for line in verdict.reasons if not verdict.permitted]
+        if reasons:
+            raise Refused(" | ".join(reasons))
+        return tokens
+
+    def decide(self, order: JobOrder, plan: Plan) -> Decision:
+        """The coordinator's own decision, on the contracts that the parties publish."""
+        entries = self.catalogues()
+        membership = Membership(order.consortium, frozenset(entries), frozenset({order.iss}))
+        decisions = []
+        for participant in plan.participants:
+            facts = admission_facts(
+                order,
+                plan,
+                entries[participant.name].contracts[plan.dataset],
+                party=participant.name,
+                requester=Requester(order.iss),
+                membership=membership,
+                now=utc_now(),
+            )
+            decisions.append(self._engine.decide_cached(facts.requests, facts.entities))
+        refusals = [decision for decision in decisions if not decision.permitted]
+        return (refusals or decisions)[0]
+
+    def _refusals(self, order: JobOrder, plan: Plan) -> list[str]:
+        decision = self.decide(order, plan)
+        kind = EntryType.DECISION if decision.permitted else EntryType.REFUSAL
+        data = {
+            "effect": decision.effect.value,
+            "policies": list(decision.determining),
+            "errors": list(decision.errors),
+            "fingerprint": decision.fingerprint,
+            "plan": plan.digest(),
+        }
+        self._node.record(kind, job=order.jti, subject=order.iss, data=data)
+        return [] if decision.permitted else list(explain(decision))
+
+    def ask_verdicts(
+        self, token: str, sum_key: bytes, order: JobOrder, plan: Plan, *, binding: bool
+    ) -> dict[str, tuple[Verdict, str] | str]:
+        """Party -> its verdict and the signed token, or why there is none."""
+        content = RecordDict({"admit": settings(order=[token], plan=[json.dumps(plan.payload())], sum_key=sum_key)})
+        body = codec.encode(content)
+        kind = "admit" if binding else "explain"
+        futures = {
+            one.name: self._hub.request(
+                one.name, self._request(order.jti, one.name, kind, "", 0, 0, plan.digest(), ADMISSION_SECONDS, body)
+            )
+            for one in plan.participants
+        }
+        return {party: self._verdict(party, future) for party, future in futures.items()}
+
+    def explain(self, token: str, order: JobOrder, sum_key: bytes) -> tuple[Plan, Decision, dict[str, Any]]:
+        """Plan and every verdict of an order that is not to run."""
+        plan = self.plan(order)
+        return plan, self.decide(order, plan), self.ask_verdicts(token, sum_key, order, plan, binding=False)
+
+    def _verdict(self, party: str, future: "Future[Reply]") -> tuple[Verdict, str] | str:
+        try:
+            reply = future.result(ADMISSION_SECONDS + 1)
+            if reply.status != "ok":
+                return reply.reason
+            token = texts(codec.decode(reply.body), "verdict", "token")[0]
+            signed = verify(token, typ=VERDICT_TYPE, trust=self._node.trust, now=utc_now())
+            if signed.issuer.role != "party" or signed.issuer.name != party:
+                return "its verdict is signed by somebody else"
+            return validate(Verdict, Document(signed.payload, "verdict", {})), token
+        except TimeoutError:
+            return f"no verdict within {ADMISSION_SECONDS:.0f} s; it may be offline"
+        except Errors as error:
+            return str(error)
+
+    def _execute(self, job: str, running: Running, verdicts: Mapping[str, str]) -> None:
+        """Run the job's ServerApp in a process of its own; a runner that dies is started again."""
+        with self._lock:
+            self._running[job] = running
+        try:
+            for attempt in range(RUNNER_TRIES):
+                if running.ended:
+                    return
+                runner = self._start_runner(job, running, verdicts)
+                try:
+                    left = running.order.exp - time.time()
+                    self._finish(job, running, runner.result(max(left, 1.0)))
+                except JobFailed as error:
+                    if running.ended or self._closing.is_set():
+                        return
+                    crashed = "ended without a result" in error.what and not running.complaint
+                    if not crashed or attempt == RUNNER_TRIES - 1:
+                        raise JobFailed(running.complaint or error.what) from None
+                    log.warning("the runner died; starting it again", job=job, output=runner.log_tail()[-2000:])
+                    self._tell(job, {"event": "runner restarted"})
+                else:
+                    return
+        finally:
+            with self._lock:
+                self._running.pop(job, None)
+
+    def _start_runner(self, job: str, running: Running, verdicts: Mapping[str, str]) -> RunnerProcess:
+        spec, plan = running.order.spec, running.plan
+        mode = "secure" if plan.protection.mode == "encrypted" else "plain"
+        parties = [one.name for one in plan.participants]
+        frame = RunnerJob(
+            name=job,
+            app=APPS[f"{mode}-{plan.kind}"],
+            allowed=tuple(APPS.values()),
+            parties=parties,
+            run_id=int(job[:8], 16),
+            run_config={
+                "rounds": spec.rounds or 0,
+                "timeout": max(running.order.exp - time.time(), 1.0),
+                "strategy": str(spec.strategy or "FedAvg"),
+            },
+        )
+        state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})
+        runner = RunnerProcess(
+            frame,
+            lambda party, asked: self._ask(job, running, party, asked),
+            on_event=lambda event: self._heard(job, event, spec.rounds or 0),
+            state=state,
+        )
+        with self._lock:
+            running.runner = runner
+        return runner
+
+    def _finish(self, job: str, running: Running, state: RecordDict) -> None:
+        found = state.config_records.get(RESULT)
+        if found is None:
+            parts = {"model": _plain_model(state)}
+        else:
+            parts = {name: value for name, value in found.items() if isinstance(value, bytes)}
+        head = json.dumps({name: len(part) for name, part in parts.items()}).encode()
+        path = self.result_path(job)
+        path.with_suffix(".part").write_bytes(head + b"\n" + b"".join(parts.values()))
+        path.with_suffix(".part").rename(path)
+        data = {"event": "finished", "result": blake3(path.read_bytes()).hexdigest(), "plan": running.plan.digest()}
+        self._node.record(EntryType.RELEASE, job=job, subject=running.order.iss, data=data)
+        self._end(job, JobEvent.FINISH, "")
+
+    # the runner's questions
+
+    def _request(
+        self, job: str, party: str, kind: str, step: str, round_: int, attempt: int, plan: str, seconds: float, body: Any
+    ) -> Request:
+        name = request_id(job, attempt, f"{kind}:{step}", round_, party)
+        return Request(name, job, kind, step, round_, attempt, plan, time.time() + seconds, body)
+
+    def _ask(self, job: str, running: Running, party: str, asked: Asked) -> "Future[Reply]":
+        """Put one step to a party, or answer from what it replied before."""
+        plan = running.plan.digest()
+        request = self._request(job, party, "step", asked.step, asked.round, asked.attempt, plan, asked.ttl, asked.body)
+        answer: Future[Reply] = Future()
+        kept = self._store.reply(request.id)
+        if kept is not None:
+            answer.set_result(Reply(request.id, "ok", kept.reason, [kept.body] if kept.body else []))
+            return answer
+        started = time.monotonic()
+        asking = self._hub.request(party, request)
+
+        def arrived(done: "Future[Reply]") -> None:
+            if not done.cancelled():
+                self._keeping.submit(self._keep, job, running, party, request, done, answer, started)
+
+        asking.add_done_callback(arrived)
+        answer.add_done_callback(lambda done: asking.cancel() if done.cancelled() else None)
+        return answer
+
+    def _keep(
+        self,
+        job: str,
+        running: Running,
+        party: str,
+        request: Request,
+        done: "Future[Reply]",
+        answer: "Future[Reply]",
+        started: float,
+    ) -> None:
+        """Keep and log a reply, then let the runner have it."""
+        try:
+            reply = done.result()
+            seconds = round(time.monotonic() - started, 4)
+            if reply.status == "ok":
+                self._keep_ok(job, party, request, reply, seconds)
+            else:
+                running.complaint = running.complaint or f"party {party} ({request.step}): {reply.reason}"
+            data = {
+                "party": party,
+                "step": request.step,
+                "round": request.round,
+                "request": request.id,
+                "status": reply.status,
+                "bytes": size(reply.body),
+            }
+            self._node.record(EntryType.STEP, job=job, subject=running.order.iss, data=data)
+            if not answer.cancelled():
+                answer.set_result(reply)
+        except Errors as error:
+            running.complaint = running.complaint or f"party {party} ({request.step}): {error}"
+            if not answer.cancelled():
+                answer.set_exception(error)
+
+    def _keep_ok(self, job: str, party: str, request: Request, reply: Reply, seconds: float) -> None:
+        body = reply.body[0] if len(reply.body) == 1 else b"".join(reply.body)
+        facts = {
+            "party": party,
+            "step": request.step,
+            "round": request.round,
+            "status": reply.status,
+            "reason": reply.reason,
+            "up": size(request.body),
+            "seconds": seconds,
+        }
+        self._store.keep_reply(request.id, job, facts, body)
+        box = codec.decode(reply.body).config_records.get("progress")
+        if box is not None and box["box"]:
+            self._tell(job, {"event": "progress", "party": party, "box": octets(codec.decode(reply.body), "progress", "box").hex(), "step": request.step, "round": request.round})
+
+    def _heard(self, job: str, event: RunnerEvent, rounds: int) -> None:
+        """A finished exchange becomes an event for whoever watches."""
+        if event.kind == "round":
+            costs = self._store.costs(job)
+            self._tell(job, {"event": "step", "step": event.data["step"], "round": event.data["round"], "rounds": rounds, **costs})
+        elif event.data.get("level") in {"ERROR", "CRITICAL"}:
+            log.warning("runner", job=job, text=event.data.get("text"))
+
+    # states
+
+    def _row(self, job: str) -> JobRow:
+        row = self._store.job(job)
+        if row is None:
+            raise InvalidInput(f"no job {job}", where="job", right="see `inbond job list`")
+        return row
+
+    def _move(self, job: str, event: JobEvent, reason: str = "") -> JobState:
+        with self._lock:
+            state = advance(JobState(self._row(job).state), event)
+            self._store.change(job, state=state, reason=reason)
+        self._tell(job, {"event": "state", "state": state, "reason": reason})
+        return state
+
+    def _end(self, job: str, event: JobEvent, reason: str) -> None:
+        """Bring a job to its final state, tell its parties, and stop its runner."""
+        with self._lock:
+            running = self._running.get(job)
+            if running is not None:
+                running.ended = reason or event.value
+        try:
+            with self._lock:
+                state = advance(JobState(self._row(job).state), event)
+                kind = EntryType.REFUSAL if state is JobState.REFUSED else EntryType.JOB
+                data = {"event": state.value, "reason": reason[:500]}
+                self._node.record(kind, job=job, subject=self._row(job).owner, data=data)
+                self._store.change(job, state=state, reason=reason)
+        except PolicyError:
+            if event is JobEvent.CANCEL:
+                raise
+            log.info("the job had ended already", job=job, wanted=event.value)
+            return
+        if running is not None and running.runner is not None:
+            running.runner.kill(reason or event.value)
+        self._dismiss(job, state)
+        self._tell(job, {"event": "state", "state": state, "reason": reason, **self._store.costs(job)})
+        self._store.forget_bodies(job)
+
+    def _dismiss(self, job: str, state: JobState) -> None:
+        """Tell the parties that the job is over; who is offline learns it from the job's expiry."""
+        row = self._row(job)
+        if row.plan is None:
+            return
+        plan = load_plan(row.plan)
+        kind = "close" if state is JobState.FINISHED else "cancel"
+        for one in plan.participants:
+            try:
+                self._hub.request(one.name, self._request(job, one.name, kind, "", 0, 0, plan.digest(), 60.0, ()))
+            except InbondError as error:
+                log.info("a party was not told", party=one.name, job=job, reason=str(error))
+
+    def _tell(self, job: str, body: Mapping[str, Any]) -> None:
+        self._store.add_event(job, body)
+        with self._changed:
+            self._changed.notify_all()
+
+    # parties that stay away
+
+    def _watch_parties(self) -> None:
+        """A job whose party stays away longer than `rejoin_seconds` fails, and says which party."""
+        patience = self._node.config.life.rejoin_seconds
+        while not self._closing.wait(0.5):
+            here = set(self._hub.connected())
+            for job, running in list(self._running.items()):
+                for one in running.plan.participants:
+                    self._note_presence(job, running, one.name, one.name in here, patience)
+
+    def _note_presence(self, job: str, running: Running, party: str, present: bool, patience: float) -> None:
+        if present:
+            if running.waiting_since.pop(party, None) is not None:
+                self._tell(job, {"event": "party back", "party": party})
+            return
+        first = party not in running.waiting_since
+        since = running.waiting_since.setdefault(party, time.monotonic())
+        if first:
+            self._tell(job, {"event": "party away", "party": party, "patience": patience})
+        elif time.monotonic() - since > patience and not running.ended:
+            self._end(job, JobEvent.FAIL, f"party {party} stayed away for more than {patience:.0f} s")
+
+
+def _plain_model(state: RecordDict) -> bytes:
+    """A plain job's model as raw float32."""
+    return state.array_records[RESULT]["v"].numpy().tobytes()
+

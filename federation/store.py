@@ -1,0 +1,179 @@
+"""What the coordinator remembers across restarts: jobs, plans, verdicts, every party's reply, and the events of a job.
+
+A restarted runner asks its questions again; what a party already answered comes from here, so no step runs twice.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from federation import schema
+from inbond.database import open_database, sqlite_url
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job as the coordinator knows it."""
+
+    id: str
+    name: str
+    kind: str
+    owner: str
+    token: str
+    sum_key: bytes | None
+    plan: str | None
+    state: str
+    reason: str
+    created: float
+    changed: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """A party's reply to one request."""
+
+    status: str
+    reason: str
+    body: bytes
+
+
+class CoordinatorStore:
+    """The coordinator's state in `home`, or at `url` where PostgreSQL is asked for."""
+
+    def __init__(self, home: Path, url: str = "") -> None:
+        self._home = home
+        self._engine = open_database(url or sqlite_url(home / "state.db"), Path(__file__).parent / "migrations")
+
+    def folder(self, job: str) -> Path:
+        """The job's own folder, made when missing."""
+        path = self._home / "jobs" / job
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    def keep_catalogue(self, party: str, token: str) -> None:
+        """Keep a party's newest signed catalogue."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(schema.parties).where(schema.parties.c.name == party))
+            connection.execute(insert(schema.parties).values(name=party, catalogue=token, seen=time.time()))
+
+    def catalogues(self) -> dict[str, str]:
+        """Party name -> its signed catalogue."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(schema.parties.c.name, schema.parties.c.catalogue)).all()
+        return {name: token for name, token in rows}
+
+    def first_sight(self, issuer: str, jti: str, expires: float) -> bool:
+        """Note an order's identity; False when it was seen before (a replay), also before a restart."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(delete(schema.orders_seen).where(schema.orders_seen.c.expires < time.time()))
+                connection.execute(insert(schema.orders_seen).values(issuer=issuer, jti=jti, expires=expires))
+        except IntegrityError:
+            return False
+        return True
+
+    def add_job(self, job: JobRow) -> None:
+        """Keep a new job."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(schema.jobs).values({name: getattr(job, name) for name in JobRow.__slots__}))
+
+    def job(self, job: str) -> JobRow | None:
+        """The job, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(schema.jobs).where(schema.jobs.c.id == job)).mappings().first()
+        return JobRow(**row) if row else None
+
+    def jobs(self, *, owner: str = "", states: Sequence[str] = (), limit: int = 200) -> list[JobRow]:
+        """Jobs, newest first."""
+        query = select(schema.jobs).order_by(schema.jobs.c.created.desc()).limit(limit)
+        if owner:
+            query = query.where(schema.jobs.c.owner == owner)
+        if states:
+            query = query.where(schema.jobs.c.state.in_(states))
+        with self._engine.connect() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def change(self, job: str, **values: Any) -> None:
+        """Set columns of a job."""
+        with self._engine.begin() as connection:
+            values["changed"] = time.time()
+            connection.execute(update(schema.jobs).where(schema.jobs.c.id == job).values(**values))
+
+    def keep_verdict(self, job: str, party: str, token: str) -> None:
+        """Keep a party's signed verdict."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(schema.verdicts).values(job=job, party=party, token=token))
+
+    def verdicts(self, job: str) -> dict[str, str]:
+        """Party -> its signed verdict."""
+        query = select(schema.verdicts.c.party, schema.verdicts.c.token).where(schema.verdicts.c.job == job)
+        with self._engine.connect() as connection:
+            return {party: token for party, token in connection.execute(query).all()}
+
+    def reply(self, request: str) -> KeptReply | None:
+        """The reply a party gave to this request, or None."""
+        query = select(schema.replies).where(schema.replies.c.request == request)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        body = b"" if row["size"] == 0 else (self.folder(row["job"]) / request).read_bytes()
+        return KeptReply(row["status"], row["reason"], body)
+
+    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Any) -> None:
+        """Keep a reply before the runner sees it; `facts` are party, step, round, status, reason, up, seconds."""
+        size = memoryview(body).nbytes
+        if size:
+            path = self.folder(job) / request
+            path.with_suffix(".part").write_bytes(body)
+            path.with_suffix(".part").rename(path)
+        with self._engine.begin() as connection:
+            connection.execute(insert(schema.replies).values(request=request, job=job, size=size, **facts))
+
+    def costs(self, job: str) -> dict[str, float]:
+        """Bytes up (from the coordinator to parties), bytes down and the number of requests of a job."""
+        columns = func.count(), func.sum(schema.replies.c.up), func.sum(schema.replies.c.size)
+        with self._engine.connect() as connection:
+            count, up, down = connection.execute(select(*columns).where(schema.replies.c.job == job)).one()
+        return {"requests": count, "bytes_to_parties": up or 0, "bytes_from_parties": down or 0}
+
+    def add_event(self, job: str, body: Mapping[str, Any]) -> int:
+        """Append an event for whoever watches the job; returns its number."""
+        with self._engine.begin() as connection:
+            last = connection.execute(select(func.max(schema.events.c.number)).where(schema.events.c.job == job)).scalar()
+            number = (last or 0) + 1
+            text = json.dumps(body)
+            connection.execute(insert(schema.events).values(job=job, number=number, time=time.time(), body=text))
+        return number
+
+    def events(self, job: str, after: int = 0) -> list[tuple[int, float, dict[str, Any]]]:
+        """(number, time, body) of a job's events after `after`."""
+        columns = schema.events.c.number, schema.events.c.time, schema.events.c.body
+        query = select(*columns).where(schema.events.c.job == job, schema.events.c.number > after).order_by(columns[0])
+        with self._engine.connect() as connection:
+            return [(number, at, json.loads(body)) for number, at, body in connection.execute(query).all()]
+
+    def forget_bodies(self, job: str) -> None:
+        """Remove an ended job's intermediate bodies; `result` stays."""
+        folder = self._home / "jobs" / job
+        for path in folder.glob("*"):
+            if path.name != "result" and path.is_file():
+                path.unlink(missing_ok=True)
+        with self._engine.begin() as connection:
+            connection.execute(update(schema.replies).where(schema.replies.c.job == job).values(size=0))
+
+    def drop(self, job: str) -> None:
+        """Remove the folder of a job that never ran."""
+        shutil.rmtree(self._home / "jobs" / job, ignore_errors=True)
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()

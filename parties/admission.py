@@ -1,0 +1,190 @@
+"""A party decides about a job on its own data; its word is final.
+
+The coordinator sends the owner's signed order and the plan it made of it. Nothing in the plan is believed: the party
+checks that it says what was ordered, that it follows a protocol this version knows, that the recipe is one that this
+party's administrator installed, and then asks its own policies, its own contract and its own budget.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from compliance.audit.entry import EntryType
+from compliance.budget import BudgetLedger
+from inbond.errors import InbondError
+from inbond.node import Node, utc_now
+from inbond.orders import open_order
+from inbond.roster import VERDICT_TYPE
+from parties.catalogue import Catalogue
+from parties.recipes.base import Recipe
+from parties.recipes.registry import find_recipe
+from parties.store import JobRow, PartyStore
+from policies.contract import DataContract
+from policies.engine import Engine
+from policies.envelope import sign
+from policies.errors import PolicyError
+from policies.explain import explain
+from policies.facts import Membership, Requester, admission_facts
+from policies.job import JobOrder
+from policies.plan import Plan, load_plan
+from policies.protocols import check_protocol
+from policies.request import Decision, Effect
+from policies.verdict import Verdict, make_verdict
+from protocols.masking import EpochKey
+
+NO_KEY = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What the coordinator sends for admission: the signed order, the plan as JSON, the researcher's BFV key."""
+
+    token: str
+    plan: str
+    sum_key: bytes
+
+
+class Admission:
+    """The party's door for new jobs."""
+
+    def __init__(self, node: Node, store: PartyStore, catalogue: Catalogue, engine: Engine, budget: BudgetLedger) -> None:
+        self._node, self._store, self._catalogue = node, store, catalogue
+        self._engine, self._budget = engine, budget
+
+    def decide(self, proposal: Proposal, *, binding: bool) -> str:
+        """The party's signed verdict; a `binding` permit admits the job. Every decision is logged first.
+
+        Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
+        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget.
+        """
+        now = utc_now()
+        order = open_order(proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now)
+        plan = load_plan(proposal.plan, "plan")
+        contract = self._catalogue.contracts.get(plan.dataset)
+        decision = self._decision(order, plan, contract, proposal.sum_key, now)
+        if binding and decision.permitted and not self._first_sight(order):
+            decision = _refusal("replayed order", "an order is good once; submit a new one")
+        epoch = EpochKey.generate() if decision.permitted else None
+        verdict = self._verdict(order, plan, contract, decision, epoch)
+        self._record(order, plan, verdict, decision, binding)
+        token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer())
+        if binding and epoch is not None:
+            self._admit(order, plan, proposal, token, epoch)
+        return token
+
+    def _first_sight(self, order: JobOrder) -> bool:
+        return self._store.first_sight(order.iss, order.jti, order.exp + 60)
+
+    def _decision(
+        self, order: JobOrder, plan: Plan, contract: DataContract | None, sum_key: bytes, now: datetime
+    ) -> Decision:
+        if contract is None:
+            return _refusal("no such dataset here", f"datasets of this party: {', '.join(self._catalogue.contracts)}")
+        try:
+            self._check_known(order, plan, contract, sum_key)
+            requester = Requester(order.iss)
+            names = frozenset(participant.name for participant in plan.participants)
+            membership = Membership(order.consortium, names, frozenset({order.iss}))
+            facts = admission_facts(
+                order, plan, contract, party=self._node.name, requester=requester, membership=membership, now=now
+            )
+            decision = self._engine.decide_cached(facts.requests, facts.entities)
+            if decision.permitted:
+                self._check_budget(plan, contract)
+        except (PolicyError, InbondError) as error:
+            return _refusal(error.what, error.right)
+        return decision
+
+    def _check_known(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes) -> None:
+        """(4) Only what is installed here runs: protocol and version, step names, recipe, its parameters and columns."""
+        check_protocol(plan, order.spec.rounds or 1)
+        if order.sum_key_digest is not None and hashlib.sha256(sum_key).hexdigest() != order.sum_key_digest:
+            raise InbondError("the researcher's key is not the one that was signed", right="the key of the order")
+        recipe = recipe_of(order)
+        if recipe is not None:
+            check_columns(recipe, contract)
+
+    def _check_budget(self, plan: Plan, contract: DataContract) -> None:
+        """(6) Refuse early what the ledger would refuse later; the charge itself is made at the release."""
+        if plan.noise.mechanism == "none" or contract.budget is None:
+            return
+        left = self._budget.remaining(contract.dataset)
+        if plan.noise.epsilon > float(left.epsilon):
+            raise InbondError(
+                f"the query costs epsilon {plan.noise.epsilon}, {left.epsilon} is left",
+                right="a smaller epsilon, or ask the owner for a larger budget",
+            )
+
+    def _verdict(
+        self, order: JobOrder, plan: Plan, contract: DataContract | None, decision: Decision, epoch: EpochKey | None
+    ) -> Verdict:
+        return make_verdict(
+            decision,
+            job=order.jti,
+            plan=plan.digest(),
+            party=self._node.name,
+            contract=contract.digest() if contract else NO_KEY,
+            steps=plan.steps,
+            expires=order.exp,
+            epoch_key=epoch.public.hex() if epoch else NO_KEY,
+            reasons=explain(decision),
+        )
+
+    def _record(self, order: JobOrder, plan: Plan, verdict: Verdict, decision: Decision, binding: bool) -> None:
+        data: dict[str, Any] = {
+            "order": order.digest(),
+            "plan": verdict.plan,
+            "purpose": order.spec.purpose,
+            "dataset": plan.dataset,
+            "contract": verdict.contract,
+            "effect": verdict.effect,
+            "policies": list(verdict.policies),
+            "reasons": list(verdict.reasons),
+            "errors": list(decision.errors),
+            "fingerprint": decision.fingerprint,
+            "binding": binding,
+        }
+        kind = EntryType.ADMISSION if verdict.permitted else EntryType.REFUSAL
+        self._node.record(kind, job=order.jti, subject=order.iss, data=data)
+
+    def _admit(self, order: JobOrder, plan: Plan, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
+        secrets = json.dumps({"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex()}).encode()
+        self._store.admit(
+            JobRow(
+                id=order.jti,
+                token=proposal.token,
+                plan=proposal.plan,
+                verdict=verdict,
+                state="admitted",
+                secrets=self._node.keystore.encrypt(secrets, f"{order.jti}/secrets"),
+                created=utc_now().timestamp(),
+                expires=order.exp,
+                summary="{}",
+            )
+        )
+
+
+def recipe_of(order: JobOrder) -> Recipe[Any] | None:
+    """The installed recipe that an order pins, its parameters checked; None for a query."""
+    if order.spec.recipe is None:
+        return None
+    recipe = find_recipe(order.spec.recipe.name, str(order.spec.recipe.version))
+    recipe.parse(order.spec.recipe.parameters, "recipe parameters")
+    return recipe
+
+
+def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
+    """Raise InbondError unless the contract has every column that the recipe reads, for that use."""
+    for need in recipe.columns:
+        column = contract.columns.get(need.name)
+        if column is None or column.type != need.type:
+            right = f"a column {need.name} of type {need.type}"
+            raise InbondError(f"recipe {recipe.name} reads {need.name}, which the contract lacks", right=right)
+
+
+def _refusal(what: str, right: str) -> Decision:
+    """A refusal that no policy needed to make."""
+    return Decision(effect=Effect.DENY, determining=(), errors=(f"{what}; {right}" if right else what,))
+

@@ -1,0 +1,120 @@
+"""The party's agent: opens the node, checks its tables and policies, dials the coordinator, and answers at the door.
+
+Outbound connections only. It fails closed: an unreadable contract, policy or log stops it before it connects.
+"""
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import structlog
+
+from compliance.audit.entry import EntryType
+from compliance.budget import BudgetLedger
+from inbond import tls
+from inbond.errors import ConfigError, Refused
+from inbond.framing import Limits
+from inbond.node import Node, Upkeep, utc_now
+from parties.admission import Admission
+from parties.catalogue import Catalogue
+from parties.door import Door
+from parties.jobs import MIB, Jobs
+from parties.link import Link, LinkSettings
+from parties.store import PartyStore
+from policies.bundle import load_baseline
+from policies.engine import Engine
+from policies.envelope import verify
+from policies.errors import PolicyError
+
+log = structlog.get_logger(__name__)
+WELCOME_TYPE = "inbond-welcome+jws"
+LIFE_SIGN = "agent.json"
+
+
+class Agent:
+    """One party node, running."""
+
+    def __init__(self, home: Path) -> None:
+        self.node = Node.open(home)
+        self.home = home
+        self.catalogue = Catalogue(home)
+        self.catalogue.check()
+        self.engine = Engine(load_baseline(extra_policies(home)))
+        self.budget = BudgetLedger.open(home / "budget.db")
+        for contract in self.catalogue.contracts.values():
+            if contract.budget is not None:
+                self.budget.register(contract.dataset, repr(contract.budget.epsilon), repr(contract.budget.delta))
+        self.store = PartyStore(home)
+        self.jobs = Jobs(self.node, self.store, self.catalogue, self.budget)
+        admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget)
+        self.door = Door(self.node, self.store, self.catalogue, admission, self.jobs)
+        self.link = self._link()
+        self.upkeep = Upkeep(self.node, rotated=self.link.rotate)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Serve until `stop`; raises Refused when the consortium no longer lets this party in."""
+        self.node.record(EntryType.NODE, data={"event": "started", "datasets": sorted(self.catalogue.contracts)})
+        self._life("connecting")
+        self.upkeep.start()
+        try:
+            self.link.run()
+        finally:
+            self.upkeep.stop()
+            self.jobs.close()
+            self._life("stopped")
+            self.node.record(EntryType.NODE, data={"event": "stopped"})
+            self.store.close()
+            self.budget.close()
+            self.node.close()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self.link.stop()
+
+    def _link(self) -> Link:
+        limits, life = self.node.config.limits, self.node.config.life
+        address = self.node.config.address.coordinator
+        if not address:
+            right = "set [address] coordinator = \"host:port\""
+            raise ConfigError("no coordinator address", where=str(self.home / "inbond.toml"), right=right)
+
+        def connect() -> grpc.Channel:
+            return tls.channel(address, self.node.credentials, self.node.keystore)
+
+        return Link(
+            connect,
+            self.door.handle,
+            verify=self._check_welcome,
+            version=version("inbond"),
+            limits=Limits(message=limits.message_mib * MIB),
+            settings=LinkSettings(dead_after=5 * life.heartbeat_seconds, backoff_most=5.0),
+            on_state=self._life,
+        )
+
+    def _check_welcome(self, nonce: bytes, token: bytes) -> None:
+        """Raise Refused unless the coordinator of our consortium signed this very greeting."""
+        try:
+            signed = verify(token.decode("ascii", "replace"), typ=WELCOME_TYPE, trust=self.node.trust, now=utc_now())
+        except PolicyError as error:
+            raise Refused(f"the welcome is not the coordinator's ({error.what})", where="link") from None
+        ours = (nonce.hex(), str(self.node.credentials.spiffe_id))
+        if signed.issuer.role != "coordinator" or (signed.payload.get("nonce"), signed.payload.get("party")) != ours:
+            raise Refused("the welcome is not the coordinator's", where="link")
+
+    def _life(self, state: str) -> None:
+        """Leave a sign of life for `inbond party status`."""
+        log.info("link", state=state)
+        sign = {"pid": os.getpid(), "state": state, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        path = self.home / LIFE_SIGN
+        path.with_suffix(".part").write_text(json.dumps(sign))
+        path.with_suffix(".part").rename(path)
+
+
+def extra_policies(home: Path) -> dict[str, str]:
+    """The node's own Cedar files, which add to the baseline."""
+    return {path.name: path.read_text("utf-8") for path in sorted((home / "policies").glob("*.cedar"))}

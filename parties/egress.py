@@ -1,0 +1,93 @@
+"""The egress guard: what a reply may hold is what the plan promised for its step, exactly.
+
+A contribution must be a ciphertext of the promised parameter set and, to the byte, of the promised number of rows. A
+record that no promise names stops the reply, whoever put it there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import RecordDict
+
+from inbond.errors import Refused
+from inbond.records import vector
+from protocols.bfv import blob_bytes
+from protocols.secure_sum import SumSpec
+
+MAX_BOX = 512 * 1024 * 1024  # a sealed model
+MAX_TOKEN = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Names of the records of a reply: arrays (`contribution`, or plain `arrays`), metrics, and config records."""
+
+    arrays: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
+    configs: frozenset[str] = frozenset()
+
+
+def _promise(arrays: str = "", configs: str = "", metrics: str = "") -> Promise:
+    return Promise(frozenset(arrays.split()), frozenset(metrics.split()), frozenset(configs.split()))
+
+
+PROMISES: Mapping[str, Mapping[str, Promise]] = {
+    "encrypted": {
+        "query.start": _promise(configs="roster boxes"),
+        "query.census": _promise("contribution"),
+        "train": _promise("contribution", "progress"),
+        "evaluate": _promise("contribution", "progress"),
+        "query.finish": _promise(configs="receipt result"),
+        "query.count": _promise("contribution"),
+        "query.release": _promise("contribution", "receipt"),
+    },
+    "plain": {
+        "query.initial": _promise("arrays"),
+        "train": _promise("arrays", metrics="metrics"),
+        "evaluate": _promise(metrics="metrics"),
+    },
+}
+RELEASES = frozenset({"query.release", "query.finish", "train"})  # steps whose reply somebody can in the end read
+
+
+def check(mode: str, step: str, content: RecordDict, spec: SumSpec | None) -> RecordDict:
+    """`content`, if it is what a plan of protection `mode` promises for `step`; raises Refused.
+
+    `spec` describes the sum that the step contributes to, None for a step without a contribution.
+    """
+    promise = PROMISES[mode].get(step)
+    if promise is None:
+        raise _stop(step, "nothing is promised for this step")
+    found = Promise(
+        frozenset(content.array_records), frozenset(content.metric_records), frozenset(content.config_records)
+    )
+    if found != promise:
+        raise _stop(step, f"it holds {sorted(found.arrays | found.metrics | found.configs)}")
+    if "contribution" in promise.arrays:
+        _check_contribution(step, content, spec)
+    for record in content.config_records.values():
+        _check_sizes(step, record)
+    return content
+
+
+def _check_contribution(step: str, content: RecordDict, spec: SumSpec | None) -> None:
+    if spec is None:
+        raise _stop(step, "no sum is described for this contribution")
+    promised = blob_bytes(spec.parameters, spec.rows)
+    blob = vector(content, "contribution")
+    if blob.nbytes != promised or blob.tobytes()[:32].find(spec.parameters.tag) < 0:
+        raise _stop(step, f"the contribution is not {spec.rows} ciphertexts of {spec.params}")
+
+
+def _check_sizes(step: str, record: Mapping[str, Any]) -> None:
+    for value in record.values():
+        items = value if isinstance(value, list) else [value]
+        for item in items:
+            limit = MAX_TOKEN if isinstance(item, str) else MAX_BOX
+            if isinstance(item, (str, bytes)) and len(item) > limit:
+                raise _stop(step, f"a value of {len(item)} bytes")
+
+
+def _stop(step: str, what: str) -> Refused:
+    return Refused(f"the egress guard stopped a reply: {what}", where=step, right="a reply as the plan promises it")

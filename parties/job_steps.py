@@ -1,0 +1,48 @@
+"""One job's steps at a party: a table from step name to what is done, and the worker that does it."""
+
+from collections.abc import Callable
+
+from flwr.app import RecordDict
+
+from parties.job_context import JobContext, Worker
+from protocols.errors import PeerViolation
+from protocols.secure_sum import SumSpec
+
+
+class JobSteps:
+    """`handle` is the whole interface; `promised` describes the sum that the last step contributed to."""
+
+    def __init__(self, context: JobContext) -> None:
+        self.context = context
+        self.promised: SumSpec | None = None
+        self.steps: dict[str, Callable[[int, RecordDict], RecordDict]] = {}
+        self._worker: Worker | None = None
+
+    def handle(self, step: str, round_: int, content: RecordDict) -> RecordDict:
+        """Run one step; raises PeerViolation for content that the protocol does not allow."""
+        if step not in self.steps:
+            raise PeerViolation("no such step in this kind of job", where=step)
+        self.promised = None
+        return self.steps[step](round_, content)
+
+    def close(self) -> None:
+        """End the job's processes."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def worker(self) -> Worker:
+        """The job's worker process, started when first needed and again after it died."""
+        if self._worker is None:
+            self._worker = self.context.start_worker(self.context)
+        return self._worker
+
+    def call(self, message_type: str, content: RecordDict) -> RecordDict:
+        """One call of the worker; a dead worker is replaced at the next step."""
+        worker = self.worker()
+        try:
+            return worker.call(message_type, content, timeout=self.context.step_seconds)
+        except Exception:
+            worker.kill()
+            self._worker = None
+            raise

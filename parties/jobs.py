@@ -1,0 +1,180 @@
+"""The jobs a party has admitted, made live again from what it keeps when a message for one arrives."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from compliance.audit.entry import EntryType
+from compliance.budget import BudgetLedger
+from inbond.child import ChildLimits
+from inbond.ipc import memory_file
+from inbond.node import Node, utc_now
+from parties.admission import recipe_of
+from parties.answering import QueryJob
+from parties.catalogue import Catalogue
+from parties.connectors.base import permitted_view
+from parties.job_context import JobContext, JobVault
+from parties.job_steps import JobSteps
+from parties.plain import PlainJob
+from parties.store import LIVE, PartyStore
+from parties.training import TrainingJob
+from parties.worker import WorkerJob, WorkerProcess
+from policies.document import Document, validate
+from policies.errors import PolicyError
+from policies.job import JobOrder
+from policies.plan import load_plan
+from policies.sql import parse_query
+from policies.verdict import RefusedError, Verdict
+from protocols.masking import EpochKey
+from inbond.tokens import payload_of
+
+MIB = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Job:
+    """A live job: its context, its steps, its state, and what it moved."""
+
+    context: JobContext
+    steps: JobSteps
+    state: str
+    totals: dict[str, float] = field(default_factory=lambda: {"steps": 0, "bytes_in": 0, "bytes_out": 0, "seconds": 0})
+
+    def count(self, bytes_in: int, bytes_out: int, seconds: float) -> None:
+        """Add one step to the totals the owner sees."""
+        for name, value in (("steps", 1), ("bytes_in", bytes_in), ("bytes_out", bytes_out), ("seconds", seconds)):
+            self.totals[name] = round(self.totals[name] + value, 3)
+
+
+class Jobs:
+    """All live jobs of this party."""
+
+    def __init__(self, node: Node, store: PartyStore, catalogue: Catalogue, budget: BudgetLedger) -> None:
+        self._node, self._store, self._catalogue, self._budget = node, store, catalogue, budget
+        self._live: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def get(self, job: str) -> Job:
+        """The live job; raises RefusedError for one that was never admitted here or has ended."""
+        with self._lock:
+            if job not in self._live:
+                self._live[job] = self._revive(job)
+            return self._live[job]
+
+    def end(self, job: str, state: str) -> bool:
+        """End a job's processes and forget its files; False when it was not live."""
+        with self._lock:
+            live = self._live.pop(job, None)
+        row = self._store.job(job)
+        if live is not None:
+            live.state = state
+            live.steps.close()
+            self._store.summarise(job, live.totals)
+        if row is None or row.state not in LIVE:
+            return False
+        self._store.change(job, state=state)
+        self._store.forget_bodies(job)
+        return True
+
+    def close(self) -> None:
+        """End every job's processes; their state stays for the next start."""
+        with self._lock:
+            for live in self._live.values():
+                live.steps.close()
+            self._live.clear()
+
+    def _revive(self, job: str) -> Job:
+        row = self._store.job(job)
+        if row is None or row.state not in LIVE:
+            state = "was never admitted here" if row is None else f"is {row.state}"
+            raise RefusedError(f"the job {state}", where=job, right="submit a new job")
+        if sum(True for _ in self._live) >= self._node.config.limits.jobs_at_once:
+            raise RefusedError("this party runs as many jobs as it may", where=job, right="try again later")
+        context = self._context(row.id, row.token, row.plan, row.verdict, row.secrets)
+        self._store.change(job, state="running")
+        return Job(context, self._steps(context), "running")
+
+    def _context(self, job: str, token: str, plan_text: str, verdict_token: str, secrets: bytes) -> JobContext:
+        kept = json.loads(self._node.keystore.decrypt(secrets, f"{job}/secrets"))
+        order = validate(JobOrder, Document(payload_of(token), "order", {}))
+        plan = load_plan(plan_text)
+        contract = self._catalogue.contracts.get(plan.dataset)
+        participant = plan.participant(self._node.name)
+        if contract is None or participant is None or contract.digest() != participant.contract:
+            raise RefusedError("the data contract has changed since", where=job, right="submit the job again")
+        vault = JobVault(self._store.folder(job), self._node.keystore, job)
+        if kept["sum_key"] and vault.get("sum_key") is None:
+            vault.put("sum_key", bytes.fromhex(kept["sum_key"]))
+        return JobContext(
+            job=job,
+            me=self._node.name,
+            order=order,
+            plan=plan,
+            contract=contract,
+            verdict=validate(Verdict, Document(payload_of(verdict_token), "verdict", {})),
+            epoch=EpochKey(bytes.fromhex(kept["epoch"])),
+            vault=vault,
+            signer=self._node.signer,
+            trust=lambda: self._node.trust,
+            clock=utc_now,
+            start_worker=self._start_worker,
+            charge=self._charge,
+            summarise=self._store.summarise,
+            step_seconds=float(self._node.config.limits.step_seconds),
+        )
+
+    def _steps(self, context: JobContext) -> JobSteps:
+        if context.plan.kind == "query":
+            return QueryJob(context)
+        if context.plan.protection.mode == "plain":
+            return PlainJob(context)
+        recipe = recipe_of(context.order)
+        if recipe is None:
+            raise PolicyError("the job names no recipe", where=context.job)
+        return TrainingJob(context, recipe)
+
+    def _start_worker(self, context: JobContext) -> WorkerProcess:
+        """A worker with the permitted view and nothing else of this party."""
+        spec = context.order.spec
+        if spec.sql is not None:
+            app, columns = "parties.apps.fragment:app", [name for name, _ in parse_query(spec.sql, "job").uses]
+            settings: dict[str, Any] = {"sql": spec.sql, "contract": context.contract.published()}
+            settings["noised"] = context.plan.noise.mechanism != "none"
+        else:
+            recipe = recipe_of(context.order)
+            if recipe is None or spec.recipe is None:
+                raise PolicyError("the job names no recipe", where=context.job)
+            app, columns = "parties.apps.recipe:app", [need.name for need in recipe.columns]
+            settings = {"recipe": recipe.name, "version": recipe.version, "parameters": spec.recipe.parameters}
+            settings["seed"] = int(context.plan.job[:8], 16)
+        view = permitted_view(context.contract, list(dict.fromkeys(columns)), self._node.home)
+        descriptor = _arrow_file(view)
+        job = WorkerJob(
+            name=context.job,
+            app=app,
+            party=context.me,
+            run_config={"job": json.dumps(settings)},
+            view=descriptor,
+        )
+        limits = ChildLimits(address_space=self._node.config.limits.worker_memory_mib * MIB)
+        return WorkerProcess(job, limits=limits)
+
+    def _charge(self, context: JobContext, step: str, epsilon: float, delta: float) -> None:
+        """Charge a release before it happens, durably; the same step of the same job is charged once."""
+        key, dataset = f"{context.job}/{step}", context.contract.dataset
+        self._budget.reserve(key, dataset, Decimal(repr(epsilon)), Decimal(repr(delta)), context.job)
+        data = {"dataset": dataset, "epsilon": repr(epsilon), "delta": repr(delta), "key": key}
+        self._node.record(EntryType.BUDGET, job=context.job, subject=context.order.iss, data=data)
+        self._budget.commit(key)
+
+
+def _arrow_file(view: pa.Table) -> int:
+    """A memory file that holds `view` as an Arrow file; the worker maps it."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, view.schema) as writer:
+        writer.write_table(view)
+    return memory_file([memoryview(sink.getvalue())])

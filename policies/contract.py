@@ -1,0 +1,265 @@
+"""Data contracts: what an organisation lets others compute from one table, and under which conditions.
+
+A contract names columns, classes and rules, never values of rows; it is published to the consortium.
+Exact sums are kept in integers: `money` is a decimal with two places, computed in cents.
+Purposes are terms of the W3C Data Privacy Vocabulary (DPV 2, section Purposes), written `dpv:Term`.
+"""
+
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
+
+from policies.canonical import digest
+from policies.document import Value, read_document, validate
+
+MAX_COLUMNS = 512
+MAX_DOMAIN = 4096
+DEFAULT_MINIMUM_GROUP = 10  # a policy choice after statistical offices' threshold rule (3, 5 or 10), not law
+DEFAULT_MINIMUM_PARTIES = 3  # below three, a sum shows each party the other one's value
+CENTS = 100
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+Purpose = Annotated[str, Field(pattern=r"^dpv:[A-Z][A-Za-z]{1,62}$", description="a W3C DPV purpose")]
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+Cell = StrictBool | StrictInt | StrictStr
+
+
+class ColumnType(StrEnum):
+    """How the values of a column are computed with."""
+
+    INT = "int"
+    FLOAT = "float"
+    MONEY = "money"
+    TEXT = "text"
+    DATE = "date"
+    DATETIME = "datetime"
+    BOOL = "bool"
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values can be compared with a number."""
+        return self in {ColumnType.INT, ColumnType.FLOAT, ColumnType.MONEY}
+
+
+class DataClass(StrEnum):
+    """How close a column is to a person, from open to special category (GDPR Art. 4(1), 4(5), 9)."""
+
+    PUBLIC = "public"
+    OPERATIONAL = "operational"
+    COMMERCIAL = "commercial"
+    PSEUDONYMOUS = "pseudonymous"
+    PERSONAL = "personal"
+    SENSITIVE = "sensitive"
+
+
+class Use(StrEnum):
+    """What a job may do with a column."""
+
+    AGGREGATE = "aggregate"
+    GROUP = "group"
+    FILTER = "filter"
+    FEATURE = "feature"
+    LABEL = "label"
+
+
+class Source(Value):
+    """Where the table is on the party's own machine."""
+
+    kind: Literal["parquet", "csv", "duckdb"]
+    path: str = Field(min_length=1, max_length=4096)
+    table: Name | None = None
+
+    @model_validator(mode="after")
+    def _table_for_databases(self) -> "Source":
+        if (self.kind == "duckdb") != (self.table is not None):
+            raise ValueError("`table` goes with kind duckdb only; leave it out elsewhere")
+        return self
+
+
+class Column(Value):
+    """One column: its type, class, permitted uses, and what GROUP BY (domain) and noise (bounds) need."""
+
+    type: ColumnType
+    data_class: DataClass = Field(alias="class")
+    uses: frozenset[Use] = frozenset()
+    domain: tuple[Cell, ...] | None = Field(default=None, min_length=1, max_length=MAX_DOMAIN)
+    bounds: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _values_fit_the_type(self) -> "Column":
+        _check_domain(self.type, self.domain or ())
+        if Use.GROUP in self.uses and self.domain is None:
+            raise ValueError("use `group` needs the allowed values; add `domain: [...]` or drop the use")
+        if self.bounds is not None:
+            _check_bounds(self.type, self.bounds)
+        return self
+
+    def integer_bounds(self) -> tuple[int, int] | None:
+        """Return the bounds in the unit of exact sums: cents for money, ones for int."""
+        if self.bounds is None:
+            return None
+        scale = CENTS if self.type is ColumnType.MONEY else 1
+        low, high = (round(Decimal(str(bound)) * scale) for bound in self.bounds)
+        return low, high
+
+
+def _check_domain(kind: ColumnType, domain: tuple[Cell, ...]) -> None:
+    python = {ColumnType.INT: int, ColumnType.TEXT: str, ColumnType.DATE: str, ColumnType.BOOL: bool}
+    if domain and kind not in python:
+        raise ValueError(f"a domain cannot be listed for type {kind}; use text, int, date or bool")
+    for value in domain:
+        if type(value) is not python[kind] or (kind is ColumnType.DATE and not is_date(str(value))):
+            raise ValueError(f"domain value {value!r} is not of type {kind}; dates are written 2026-01-31")
+    if len(set(domain)) != len(domain):
+        raise ValueError("domain names a value twice; list each value once")
+
+
+def _check_bounds(kind: ColumnType, bounds: tuple[float, float]) -> None:
+    if not kind.numeric:
+        raise ValueError(f"bounds make no sense for type {kind}; they belong to int, float and money")
+    if not bounds[0] < bounds[1] or not all(math.isfinite(bound) for bound in bounds):
+        raise ValueError("bounds are not in order; write [lowest, highest]")
+
+
+def is_date(text: str) -> bool:
+    """Return whether `text` is a calendar date written YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+class Recipients(Value):
+    """Who may read a result, as country codes and as patterns of identities.
+
+    A pattern with `://` is matched against the whole SPIFFE ID segment by segment; any other pattern against
+    its last segment (the name). `*` stands for anything within one segment.
+    """
+
+    countries: tuple[Country, ...] = Field(min_length=1, max_length=256)
+    ids: tuple[Pattern, ...] = Field(default=("*",), max_length=256)
+
+    def names(self, identity: str) -> bool:
+        """Return whether `identity` (a SPIFFE ID or a bare name) is covered by one of the patterns."""
+        return any(_matches(pattern, identity) for pattern in self.ids)
+
+
+def _matches(pattern: str, identity: str) -> bool:
+    if "://" not in pattern:
+        return fnmatchcase(identity.rsplit("/", 1)[-1], pattern)
+    wanted, given = pattern.split("/"), identity.split("/")
+    return len(wanted) == len(given) and all(map(fnmatchcase, given, wanted))
+
+
+class NoiseRule(Value):
+    """Whether a release must carry noise, and the largest epsilon of one query."""
+
+    mode: Literal["none", "required"] = "none"
+    epsilon: float | None = Field(default=None, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _epsilon_when_required(self) -> "NoiseRule":
+        if (self.mode == "required") != (self.epsilon is not None):
+            raise ValueError(
+                "noise and epsilon go together; write {mode: required, epsilon: 1.0} or {mode: none}"
+            )
+        return self
+
+
+class Budget(Value):
+    """The privacy loss the table may spend altogether (epsilon, delta), over all jobs."""
+
+    epsilon: float = Field(gt=0, le=1000)
+    delta: float = Field(default=0.0, ge=0, lt=1)
+
+
+class PublishedContract(Value):
+    """One table's contract as others see it: versioned, bound into every decision by its digest.
+
+    Noise protects a subject with up to `max_rows_per_subject` rows.
+    """
+
+    dataset: Slug
+    version: int = Field(ge=1, le=10**6)
+    controller: str = Field(min_length=1, max_length=200)
+    jurisdiction: Country
+    schema_name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}/[0-9]{1,4}$")
+    columns: dict[Name, Column] = Field(min_length=1, max_length=MAX_COLUMNS)
+    purposes: frozenset[Purpose] = Field(min_length=1, max_length=64)
+    recipients: Recipients
+    minimum_group: int = Field(default=DEFAULT_MINIMUM_GROUP, ge=1, le=10**6)
+    minimum_parties: int = Field(default=DEFAULT_MINIMUM_PARTIES, ge=2, le=1000)
+    allow_plain: bool = False
+    noise: NoiseRule = NoiseRule()
+    budget: Budget | None = None
+    max_rows_per_subject: int = Field(default=1, ge=1, le=10**6)
+    expires: datetime
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _noise_in_one_word(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+    @field_validator("expires", mode="before")
+    @classmethod
+    def _midnight_of_a_date(cls, value: Any) -> Any:
+        return f"{value}T00:00:00Z" if isinstance(value, str) and is_date(value) else value
+
+    @field_validator("expires")
+    @classmethod
+    def _aware(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            raise ValueError("the time has no zone; write 2027-01-31 or 2027-01-31T12:00:00Z")
+        return value.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def _noise_needs_its_figures(self) -> "PublishedContract":
+        given = self.budget is not None and "max_rows_per_subject" in self.model_fields_set
+        if self.noise.mode == "required" and not given:
+            raise ValueError(
+                "required noise cannot be accounted for; add `budget` and `max_rows_per_subject`"
+            )
+        lowered = [name.lower() for name in self.columns]
+        if len(set(lowered)) != len(lowered):
+            raise ValueError("two columns differ only in case, which DuckDB cannot tell apart; rename one")
+        return self
+
+    def published(self) -> dict[str, Any]:
+        """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
+        return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"}))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the published contract: what a decision is bound to."""
+        return digest(self.published())
+
+    def expired(self, now: datetime) -> bool:
+        """Return whether the contract no longer holds at `now` (aware)."""
+        return now >= self.expires
+
+
+def _sorted_sets(data: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: column | {"uses": sorted(column["uses"])} for name, column in data["columns"].items()}
+    return data | {"columns": columns, "purposes": sorted(data["purposes"])}
+
+
+class DataContract(PublishedContract):
+    """A party's own contract: what is published, and where the table is."""
+
+    source: Source
+
+
+def load_contract(text: str, where: str) -> DataContract:
+    """Read a party's own contract from YAML or JSON text; `where` is the file's name. Raises InvalidInput."""
+    return validate(DataContract, read_document(text, where))
+
+
+def read_published(text: str, where: str) -> PublishedContract:
+    """Read another party's contract (JSON of `published()`), which names no source. Raises InvalidInput."""
+    return validate(PublishedContract, read_document(text, where))

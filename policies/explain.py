@@ -1,0 +1,37 @@
+"""Decisions in plain sentences, for the person who asked and for the officer."""
+
+from policies.request import Decision, Effect, Obligation, ObligationKind, Reason
+
+
+def explain(decision: Decision) -> tuple[str, ...]:
+    """Return one sentence per reason of a refusal, or per obligation of a permit (at least one sentence)."""
+    if decision.permitted:
+        duties = tuple(_duty(obligation) for obligation in decision.obligations)
+        return duties or ("Permitted without conditions.",)
+    sentences = tuple(sentence(reason) for reason in decision.reasons)
+    causes = tuple(f"Evaluation failed: {error}." for error in decision.errors)
+    return (sentences + causes) or (f"Refused: {Effect.DENY} without a stated reason.",)
+
+
+def sentence(reason: Reason) -> str:
+    """Return the reason of a refusal: what, which rule and article, and what would be lawful."""
+    about = f" ({reason.about})" if reason.about else ""
+    article = f", {reason.article}" if reason.article else ""
+    remedy = f" What would be lawful: {reason.remedy}." if reason.remedy else ""
+    return f"Refused{about}: {reason.text} [{reason.policy_id}{article}].{remedy}"
+
+
+def _duty(obligation: Obligation) -> str:
+    facts = dict(obligation.parameters)
+    match obligation.kind:
+        case ObligationKind.MINIMUM_GROUP:
+            return f"Permitted if groups of fewer than {facts['minimum_group']} are not released."
+        case ObligationKind.MINIMUM_PARTIES:
+            return f"Permitted if at least {facts['minimum_parties']} parties are in every sum."
+        case ObligationKind.NOISE:
+            epsilon = int(facts["epsilon_milli"]) / 1000
+            return (
+                f"Permitted if every release carries {facts['mechanism']} noise, epsilon at most {epsilon:g}."
+            )
+        case ObligationKind.ENCRYPT:
+            return "Permitted if contributions leave this party encrypted."

@@ -1,0 +1,266 @@
+"""From signed things to the questions a policy is asked: nobody types facts.
+
+Coordinator and party use the same function, the coordinator with the published contract, the party with its
+own. What a plan claims and can be recomputed from the order (the columns of a query) is recomputed here.
+epsilon is in thousandths and delta in billionths: what is asked rounds up, what is allowed rounds down.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.contract import Column, PublishedContract
+from policies.job import JobOrder
+from policies.plan import Leak, LeakKind, Plan, Reader
+from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Facts
+from policies.sql import parse_query
+
+UNLIMITED = 2**62
+
+
+@dataclass(frozen=True)
+class Requester:
+    """Who asks, as proved by the certificate: SPIFFE ID and roles."""
+
+    id: str
+    roles: tuple[str, ...] = ("researcher",)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The consortium as this node knows it: its name, its parties' names and its users' SPIFFE IDs."""
+
+    consortium: str
+    parties: frozenset[str]
+    users: frozenset[str]
+
+    def holds(self, identity: str) -> bool:
+        """Return whether `identity` (a SPIFFE ID) is a party, a user or the coordinator of the consortium."""
+        root = f"spiffe://{self.consortium}"
+        parties = {f"{root}/party/{name}" for name in self.parties}
+        return identity in self.users or identity in parties or identity == f"{root}/coordinator"
+
+
+@dataclass(frozen=True)
+class AdmissionFacts:
+    """What is asked about one party's table for one job, and the entities it is about."""
+
+    requests: tuple[AccessRequest, ...]
+    entities: EntitySet
+
+
+@dataclass(frozen=True)
+class _Case:
+    order: JobOrder
+    plan: Plan
+    contract: PublishedContract
+    party: str
+    requester: Requester
+    membership: Membership
+    now: datetime
+
+    @property
+    def user(self) -> EntityRef:
+        return EntityRef("User", self.requester.id)
+
+    @property
+    def dataset(self) -> EntityRef:
+        return EntityRef("Dataset", f"{self.party}/{self.contract.dataset}")
+
+    @property
+    def common(self) -> Facts:
+        plan = self.plan
+        return (
+            ("kind", plan.kind),
+            ("protection", plan.protection.mode),
+            ("mechanism", plan.noise.mechanism),
+        )
+
+
+def admission_facts(
+    order: JobOrder,
+    plan: Plan,
+    contract: PublishedContract,
+    *,
+    party: str,
+    requester: Requester,
+    membership: Membership,
+    now: datetime,
+) -> AdmissionFacts:
+    """Return everything to be decided about `party`'s table for this job at `now` (aware).
+
+    One `run`, one `use` per column and use, one `reveal` per leak, one `receive` per reader.
+    Raises InvalidInput when the order's SQL cannot be read.
+    """
+    case = _Case(order, plan, contract, party, requester, membership, now)
+    uses = tuple(dict.fromkeys((item.column, item.use.value) for item in plan.columns))
+    leaks = plan.leaks()
+    requests = (
+        _run(case),
+        *(_use(case, column, use) for column, use in uses),
+        *(_reveal(case, leak) for leak in leaks),
+        *(_receive(case, reader) for reader in dict.fromkeys(plan.readers)),
+    )
+    return AdmissionFacts(requests, EntitySet(_entities(case, uses, leaks)))
+
+
+def _run(case: _Case) -> AccessRequest:
+    plan = case.plan
+    context: Facts = (
+        *case.common,
+        ("consortium", EntityRef("Consortium", case.order.consortium)),
+        ("participants", tuple(sorted(found.name for found in plan.participants))),
+        ("parties", len({found.name for found in plan.participants})),
+        ("purpose", case.order.spec.purpose),
+        ("minimum_group", plan.minimum_group),
+        ("minimum_parties", plan.minimum_parties),
+        ("epsilon_milli", _asked(plan.noise.epsilon, 1000)),
+        ("delta_1e9", _asked(plan.noise.delta, 10**9)),
+        ("bound", _bound(case)),
+        ("in_time", case.order.nbf <= case.now.timestamp() < case.order.exp),
+    )
+    return AccessRequest(case.user, "run", case.dataset, context, f"job `{case.order.spec.name}`")
+
+
+def _bound(case: _Case) -> bool:
+    """Whether order, plan, contract and requester are those that were signed for each other."""
+    own = case.plan.participant(case.party)
+    return (
+        own is not None
+        and own.contract == case.contract.digest()
+        and own.country == case.contract.jurisdiction
+        and case.plan.job == case.order.digest()
+        and case.order.iss == case.requester.id
+        and _says_what_was_ordered(case)
+    )
+
+
+def _says_what_was_ordered(case: _Case) -> bool:
+    spec, plan = case.order.spec, case.plan
+    same = (plan.kind, plan.purpose, plan.dataset) == (spec.kind, spec.purpose, spec.dataset)
+    protected = plan.protection.mode == spec.protection and plan.schema_name == case.contract.schema_name
+    named = spec.parties == "all" or {found.name for found in plan.participants} == set(spec.parties)
+    noised = spec.privacy.mechanism in {"none", plan.noise.mechanism}
+    enough = plan.noise.epsilon <= (spec.privacy.epsilon or math.inf)
+    return all((same, protected, named, noised, enough, _names_the_readers(case), _covers_the_query(case)))
+
+
+def _names_the_readers(case: _Case) -> bool:
+    """Whether recipients, requester and (for what the protocol opens to them) all parties are readers."""
+    order, plan = case.order, case.plan
+    readers = {(reader.id, reader.country) for reader in plan.readers}
+    listed = all((recipient.id, recipient.country) in readers for recipient in order.spec.recipients)
+    opened = LeakKind.JOINT_MODEL if plan.kind == "train" else LeakKind.GROUP_COUNTS
+    root = f"spiffe://{order.consortium}/party"
+    parties = {
+        Reader(id=f"{root}/{found.name}", country=found.country, object=opened) for found in plan.participants
+    }
+    return listed and order.iss in {identity for identity, _ in readers} and parties <= set(plan.readers)
+
+
+def _covers_the_query(case: _Case) -> bool:
+    if case.order.spec.sql is None:
+        return True
+    ordered = set(parse_query(case.order.spec.sql, where="job: sql").uses)
+    return ordered <= {(item.column, item.use) for item in case.plan.columns}
+
+
+def _use(case: _Case, column: str, use: str) -> AccessRequest:
+    context: Facts = (*case.common, ("use", use))
+    return AccessRequest(
+        case.user, "use", _column_ref(case, column), context, f"column `{column}`, use {use}"
+    )
+
+
+def _reveal(case: _Case, leak: Leak) -> AccessRequest:
+    context: Facts = (*case.common, ("what", leak.what.value))
+    about = f"{leak.who} learns {leak.what}" + (f" of {leak.about}" if leak.about else "")
+    return AccessRequest(EntityRef("Learner", leak.who.value), "reveal", case.dataset, context, about)
+
+
+def _receive(case: _Case, reader: Reader) -> AccessRequest:
+    context: Facts = (
+        *case.common,
+        ("object", reader.object.value),
+        ("named", case.contract.recipients.names(reader.id)),
+        ("own", reader.id == f"spiffe://{case.membership.consortium}/party/{case.party}"),
+        ("member", case.membership.holds(reader.id)),
+    )
+    about = f"{reader.id} reads {reader.object} in {reader.country}"
+    return AccessRequest(_reader_ref(reader), "receive", case.dataset, context, about)
+
+
+def _reader_ref(reader: Reader) -> EntityRef:
+    return EntityRef("Reader", f"{reader.country}|{reader.id}")
+
+
+def _column_ref(case: _Case, column: str) -> EntityRef:
+    return EntityRef("Column", f"{case.dataset.id}/{column}")
+
+
+def _entities(case: _Case, uses: tuple[tuple[str, str], ...], leaks: tuple[Leak, ...]) -> tuple[Entity, ...]:
+    return (
+        *_consortia(case),
+        _user(case),
+        _dataset(case),
+        *(_column(case, name) for name in dict.fromkeys(column for column, _ in uses)),
+        *(
+            Entity(EntityRef("Learner", role.value), (("role", role.value),))
+            for role in dict.fromkeys(leak.who for leak in leaks)
+        ),
+        *dict.fromkeys(
+            Entity(_reader_ref(reader), (("country", reader.country),)) for reader in case.plan.readers
+        ),
+    )
+
+
+def _consortia(case: _Case) -> tuple[Entity, ...]:
+    known = EntityRef("Consortium", case.membership.consortium)
+    ours = Entity(known, (("parties", tuple(sorted(case.membership.parties))),))
+    claimed = EntityRef("Consortium", case.order.consortium)
+    return (ours,) if claimed == known else (ours, Entity(claimed, (("parties", ()),)))
+
+
+def _user(case: _Case) -> Entity:
+    home = EntityRef("Consortium", case.membership.consortium)
+    parents = (home,) if case.requester.id in case.membership.users else ()
+    return Entity(case.user, (("roles", case.requester.roles),), parents)
+
+
+def _dataset(case: _Case) -> Entity:
+    contract, budget = case.contract, case.contract.budget
+    attributes: Facts = (
+        ("party", case.party),
+        ("consortium", EntityRef("Consortium", case.membership.consortium)),
+        ("jurisdiction", contract.jurisdiction),
+        ("purposes", tuple(sorted(contract.purposes))),
+        ("countries", contract.recipients.countries),
+        ("minimum_group", contract.minimum_group),
+        ("minimum_parties", contract.minimum_parties),
+        ("allow_plain", contract.allow_plain),
+        ("noise_required", contract.noise.mode == "required"),
+        ("noise_epsilon_milli", _allowed(contract.noise.epsilon, 1000)),
+        ("budget_limited", budget is not None),
+        ("budget_epsilon_milli", _allowed(budget.epsilon if budget else None, 1000)),
+        ("budget_delta_1e9", _allowed(budget.delta if budget else None, 10**9)),
+        ("expired", contract.expired(case.now)),
+    )
+    return Entity(case.dataset, attributes)
+
+
+def _column(case: _Case, name: str) -> Entity:
+    column: Column | None = case.contract.columns.get(name)
+    attributes: Facts = (
+        ("class", column.data_class.value if column else "unknown"),
+        ("uses", tuple(sorted(use.value for use in column.uses)) if column else ()),
+        ("known", column is not None),
+    )
+    return Entity(_column_ref(case, name), attributes, (case.dataset,))
+
+
+def _asked(value: float, scale: int) -> int:
+    return math.ceil(round(value * scale, 6))
+
+
+def _allowed(value: float | None, scale: int) -> int:
+    return UNLIMITED if value is None else math.floor(round(value * scale, 6))

@@ -1,0 +1,161 @@
+"""A plan: what will run, who takes part, who learns what, and what it costs, before anything runs.
+
+Everybody who decides on a job reads its plan, and every verdict is bound to its digest. It holds no data
+and no key. Leaks come from a closed vocabulary, so that a policy can permit or forbid them by name.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from policies.canonical import digest
+from policies.contract import Country, Name, Slug, Use
+from policies.document import Value, read_document, validate
+from policies.job import MAX_PARTIES, Hex32, Identity
+
+MAX_ITEMS = 8192
+Text = Annotated[str, Field(max_length=200)]
+
+
+class LeakKind(StrEnum):
+    """What can become known to somebody: the closed vocabulary of promise 5."""
+
+    NOTHING = "nothing"
+    SIZES_AND_TIMING = "sizes and timing"
+    SET_SIZE_BUCKET = "set size bucket"
+    INTERSECTION_SIZE = "intersection size"
+    INTERSECTION_MEMBERS = "intersection members"
+    GROUP_COUNTS = "group counts"
+    GROUP_KEYS = "group keys"
+    MASKED_VALUE = "masked value"
+    NOISED_AGGREGATE = "noised aggregate"
+    EXACT_AGGREGATE = "exact aggregate"
+    EXAMPLE_COUNT = "example count"
+    JOINT_UPDATE = "joint update"
+    JOINT_MODEL = "joint model"
+    JOINT_METRICS = "joint metrics"
+    PARTY_CONTRIBUTION = "party contribution"
+
+
+class Role(StrEnum):
+    """Who may learn something in a job."""
+
+    COORDINATOR = "coordinator"
+    PARTY = "party"
+    LEADER = "leader"
+    RESEARCHER = "researcher"
+
+
+class Leak(Value):
+    """`who` learns `what`, about which data (`about`, in words)."""
+
+    who: Role
+    what: LeakKind
+    about: Text = ""
+
+
+class Operator(Value):
+    """One piece of work. `epsilon` is its privacy loss, `up_bytes` per party and job, `seconds` per job."""
+
+    id: Slug
+    kind: Slug
+    participants: tuple[Slug, ...] = Field(max_length=MAX_PARTIES)
+    protocol: Text
+    leaks: tuple[Leak, ...] = Field(min_length=1, max_length=64)
+    epsilon: float = Field(default=0.0, ge=0)
+    up_bytes: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class Participant(Value):
+    """A party of the job: its country and the digest of the contract the plan was made with."""
+
+    name: Slug
+    country: Country
+    contract: Hex32
+
+
+class Step(Value):
+    """A kind of message a party answers in `max_count` rounds counted from `first` (0 for one-off steps)."""
+
+    name: Slug
+    max_count: int = Field(ge=1, le=10**6)
+    first: int = Field(default=0, ge=0, le=1)
+
+    def allows(self, round_number: int) -> bool:
+        """Return whether `round_number` is one of this step's rounds."""
+        return self.first <= round_number < self.first + self.max_count
+
+
+class Protection(Value):
+    """The protocol that protects what leaves a party, with its parameters."""
+
+    mode: Literal["encrypted", "plain"]
+    protocol: Slug
+    version: int = Field(ge=1)
+    parameters: dict[Name, JsonValue] = Field(default_factory=dict, max_length=64)
+
+
+class PlanNoise(Value):
+    """The noise that every release of the job carries."""
+
+    mechanism: Literal["none", "laplace", "gaussian"] = "none"
+    epsilon: float = Field(default=0.0, ge=0)
+    delta: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Reader(Value):
+    """Someone for whom `object`, derived from the data, becomes readable, and the country it is read in."""
+
+    id: Identity
+    country: Country
+    object: LeakKind
+
+
+class ColumnUse(Value):
+    """A column of the common schema and what the job does with it."""
+
+    column: Name
+    use: Use
+
+
+class Plan(Value):
+    """The whole plan of one job."""
+
+    job: Hex32
+    kind: Literal["train", "query"]
+    purpose: Text
+    dataset: Slug
+    schema_name: Text
+    sql: str | None = Field(default=None, max_length=16 * 1024)
+    columns: tuple[ColumnUse, ...] = Field(max_length=MAX_ITEMS)
+    participants: tuple[Participant, ...] = Field(min_length=1, max_length=MAX_PARTIES)
+    operators: tuple[Operator, ...] = Field(min_length=1, max_length=64)
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=64)
+    protection: Protection
+    minimum_group: int = Field(ge=1)
+    minimum_parties: int = Field(ge=2)
+    noise: PlanNoise
+    readers: tuple[Reader, ...] = Field(min_length=1, max_length=MAX_ITEMS)
+
+    def payload(self) -> dict[str, Any]:
+        """Return the plan as JSON data."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical payload: what verdicts and messages are bound to."""
+        return digest(self.payload())
+
+    def participant(self, party: str) -> Participant | None:
+        """Return the participant called `party`, or None."""
+        return next((found for found in self.participants if found.name == party), None)
+
+    def leaks(self) -> tuple[Leak, ...]:
+        """Return every leak of the plan once, in order of first appearance."""
+        return tuple(dict.fromkeys(leak for operator in self.operators for leak in operator.leaks))
+
+
+def load_plan(text: str, where: str = "plan") -> Plan:
+    """Read a plan from JSON text. Raises InvalidInput."""
+    return validate(Plan, read_document(text, where))

@@ -1,0 +1,45 @@
+"""The protocols this version speaks, and the steps each kind of job takes: one table for planner and party.
+
+Nothing is negotiated: a plan that names another protocol, version or step is refused (protocols may only be added
+here together with the code that runs them).
+"""
+
+from policies.errors import InvalidInput
+from policies.plan import Plan, Step
+
+MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
+PLAIN_SUM = ("plain", "plain-sum", 1)
+KEY_MODES = {"train": ("shared",), "query": ("holder",)}
+
+
+def steps_of(kind: str, mode: str, rounds: int) -> tuple[Step, ...]:
+    """The steps of a job: `kind` train or query, `mode` encrypted or plain; rounds count from 1, the others once."""
+
+    def once(name: str) -> Step:
+        return Step(name=name, max_count=1)
+
+    train = Step(name="train", max_count=rounds, first=1)
+    if kind == "query":
+        return once("query.start"), once("query.count"), once("query.release")
+    if mode == "plain":
+        return once("query.initial"), train, Step(name="evaluate", max_count=rounds, first=1)
+    return once("query.start"), once("query.census"), train, once("evaluate"), once("query.finish")
+
+
+def check_protocol(plan: Plan, rounds: int) -> None:
+    """Raise InvalidInput unless `plan` follows a protocol of this version, with exactly its steps."""
+    protection = plan.protection
+    spoken = (protection.mode, protection.protocol, protection.version)
+    if spoken not in {MASKED_SUM, PLAIN_SUM}:
+        right = ", ".join(f"{name}/{version}" for _, name, version in (MASKED_SUM, PLAIN_SUM))
+        raise InvalidInput(f"protocol {protection.protocol}/{protection.version} is not spoken here", right=right)
+    key_mode = protection.parameters.get("key_mode")
+    if spoken == MASKED_SUM and key_mode not in KEY_MODES[plan.kind]:
+        right = f"key_mode {' or '.join(KEY_MODES[plan.kind])}"
+        raise InvalidInput(f"key_mode {key_mode} is not spoken for kind {plan.kind}", right=right)
+    if plan.kind == "query" and spoken == PLAIN_SUM:
+        raise InvalidInput("a query is never answered in the clear", right="protection: encrypted")
+    if plan.kind == "train" and plan.noise.mechanism != "none":
+        raise InvalidInput("noise on training is not spoken by this version", right="privacy: {mechanism: none}")
+    if plan.steps != steps_of(plan.kind, protection.mode, rounds):
+        raise InvalidInput("the plan's steps are not the protocol's", right="a plan made by this version")

@@ -1,0 +1,87 @@
+"""The command line's root: finds its command groups by entry point, and alone turns errors into one line and an exit code."""
+
+import os
+import sys
+from importlib.metadata import entry_points, version
+
+import click
+import typer
+
+from compliance.errors import BudgetExceeded, ComplianceError, LogTampered
+from inbond.errors import InbondError
+from policies.errors import PolicyError
+from protocols.errors import PeerViolation, ProtocolError
+
+COMMANDS = "inbond.commands"
+EXIT_INPUT, EXIT_REFUSED, EXIT_PEER, EXIT_EVIDENCE, EXIT_INTERRUPTED = 2, 3, 4, 5, 130
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"inbond {version('inbond')}")
+        raise typer.Exit
+
+
+def build() -> typer.Typer:
+    """The application with every installed command group mounted under its entry point's name.
+
+    A group is a Typer application; an entry point whose name starts with `+` adds its commands to the root.
+    """
+    root = typer.Typer(
+        name="inbond",
+        help="Federated training and joint queries; every row stays where its owner and the law say it stays.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @root.callback()
+    def options(
+        show: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    ) -> None:
+        """Federated training and joint queries; every row stays where its owner and the law say it stays."""
+        del show
+
+    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
+        group = point.load()
+        root.add_typer(group, name=None if point.name.startswith("root-") else point.name)
+    return root
+
+
+def exit_code(error: Exception) -> int:
+    """What the shell learns of an error."""
+    match error:
+        case InbondError():
+            return error.exit_code
+        case LogTampered():
+            return EXIT_EVIDENCE
+        case BudgetExceeded():
+            return EXIT_REFUSED
+        case PeerViolation():
+            return EXIT_PEER
+        case _:
+            return EXIT_INPUT
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on standard error."""
+    command = typer.main.get_command(build())
+    try:
+        code = command.main(standalone_mode=False)
+    except click.ClickException as error:
+        print(f"inbond: {error.format_message()}; see --help", file=sys.stderr)
+        code = EXIT_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        print("inbond: interrupted", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (InbondError, ComplianceError, PolicyError, ProtocolError) as error:
+        print(f"inbond: {error}", file=sys.stderr)
+        code = exit_code(error)
+    except OSError as error:
+        print(f"inbond: {error.filename or 'the operating system'}: {error.strerror or error}", file=sys.stderr)
+        code = EXIT_INPUT
+    sys.exit(code if isinstance(code, int) else 0)

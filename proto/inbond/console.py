@@ -1,0 +1,83 @@
+"""How every command talks: one table or one JSON document on standard output, everything else on standard error.
+
+Tables fit 80 columns; colours appear only on a terminal.
+"""
+
+import json as _json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+WIDTH = 80
+
+
+def out() -> Console:
+    """The console for results: 80 columns unless a terminal says otherwise."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """The console for progress, notes and errors."""
+    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else WIDTH, highlight=False)
+
+
+def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
+    """Print `value` as JSON, or let `human` print it for a person."""
+    if json:
+        sys.stdout.write(_json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.flush()
+    else:
+        human(out())
+
+
+def note(text: str) -> None:
+    """A line for the person at the keyboard, on standard error."""
+    err().print(text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
+    """A plain table of `rows`; every cell is shown as text."""
+    grid = Table(*columns, title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for row in rows:
+        grid.add_row(*(str(cell) for cell in row))
+    return grid
+
+
+def facts(pairs: Mapping[str, object]) -> Table:
+    """A two-column table of names and values."""
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs.items():
+        grid.add_row(name, str(value))
+    return grid
+
+
+@contextmanager
+def bars(*, quiet: bool = False) -> Iterator[Progress]:
+    """Progress bars with share, rate and remaining time, on standard error; silent off a terminal or when `quiet`."""
+    columns: list[Any] = [
+        TextColumn("{task.description}", table_column=None),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(show_speed=True),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    ]
+    progress = Progress(*columns, console=err(), transient=False, disable=quiet or not sys.stderr.isatty())
+    with progress:
+        yield progress
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: `3.8 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

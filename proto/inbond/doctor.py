@@ -1,0 +1,119 @@
+"""`inbond doctor`: looks at a node and says, line by line, what is well and what to mend."""
+
+import shutil
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from compliance.audit.verify import verify
+from compliance.errors import ComplianceError
+from inbond.config import NodeConfig, load
+from inbond.console import emit, table
+from inbond.credentials import Credentials
+from inbond.errors import InbondError
+from inbond.member_cli import DEFAULT_HOME, Home, Json
+from inbond.node import Node, utc_now
+from policies.bundle import load_baseline
+from policies.errors import PolicyError
+
+app = typer.Typer()
+FREE_MIB = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One look: `what` was looked at, whether it is well, and what is to be known or mended."""
+
+    what: str
+    well: bool
+    says: str
+
+
+def _look(what: str, act: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, act())
+    except (InbondError, PolicyError, ComplianceError, OSError) as error:
+        return Finding(what, False, str(error))
+
+
+def examine(home: Path) -> Iterator[Finding]:
+    """All findings about the node in `home`."""
+    yield _look("python", _python)
+    yield _look("disk", lambda: _disk(home))
+    first = _look("configuration", lambda: f"{load(home).node.role} {load(home).node.name}")
+    yield first
+    if not first.well:
+        return
+    config = load(home)
+    yield _look("keys and certificates", lambda: _certificates(home))
+    yield _look("evidence log", lambda: _evidence(home))
+    if config.node.role != "user":
+        yield _look("policies", lambda: _policies(home))
+    if config.node.role != "coordinator":
+        yield _look("coordinator", lambda: _reach(config))
+    yield _look("recipes", lambda: ", ".join(sorted(entry_points(group="inbond.recipes").names)) or "none")
+
+
+def _python() -> str:
+    if sys.version_info < (3, 11):  # pragma: no cover - the installer refuses it before
+        raise InbondError(f"Python {sys.version.split()[0]}", right="Python 3.11 or newer")
+    return f"{sys.version.split()[0]}, {ssl.OPENSSL_VERSION}"
+
+
+def _disk(home: Path) -> str:
+    free = shutil.disk_usage(home if home.exists() else Path()).free // 2**20
+    if free < FREE_MIB:
+        raise InbondError(f"{free} MiB free", where=str(home), right=f"at least {FREE_MIB} MiB, or evidence cannot be kept")
+    return f"{free} MiB free"
+
+
+def _certificates(home: Path) -> str:
+    node = Node.open(home, audit=False)
+    left = (node.credentials.not_after - utc_now()).total_seconds() / 3600
+    if left <= 0:
+        raise InbondError("the certificate has expired", where=str(home), right="start the node while the authority runs")
+    return f"{Credentials.load(home / 'certs').spiffe_id}, {left:.1f} h left"
+
+
+def _evidence(home: Path) -> str:
+    if not (home / "audit.db").exists():
+        return "none yet"
+    report = verify(home / "audit.db")
+    if not report.ok:
+        raise InbondError(f"does not verify: {report.problem}", where=str(home / "audit.db"), right="ask the officer")
+    return f"{report.size} entries verify"
+
+
+def _policies(home: Path) -> str:
+    texts = {path.name: path.read_text("utf-8") for path in sorted((home / "policies").glob("*.cedar"))}
+    bundle = load_baseline(texts)
+    return f"{len(bundle.notes)} policies, {bundle.fingerprint[:12]}"
+
+
+def _reach(config: NodeConfig) -> str:
+    host, _, port = config.address.coordinator.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return f"{config.address.coordinator} answers"
+    except (OSError, ValueError) as error:
+        right = "a running coordinator, and the right [address] coordinator"
+        raise InbondError(f"no connection ({error})", where=config.address.coordinator or "[address]", right=right) from None
+
+
+@app.command()
+def doctor(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
+    """Check a node and say what to mend; exit code 2 when something is not well."""
+    findings = list(examine(home))
+    rows: list[dict[str, Any]] = [{"what": one.what, "well": one.well, "says": one.says} for one in findings]
+    cells = ((one.what, "ok" if one.well else "MEND", one.says) for one in findings)
+    emit(rows, json=json, human=lambda console: console.print(table(("checked", "", "finding"), cells)))
+    if not all(one.well for one in findings):
+        raise typer.Exit(2)
+

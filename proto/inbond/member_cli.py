@@ -1,0 +1,153 @@
+"""What every member's command group shares: `init` (keys and configuration), `join` (enrolment), `status`, and serving."""
+
+import json as _json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import structlog
+import typer
+
+from compliance.audit.entry import EntryType
+from inbond.config import AddressSection, NodeConfig, NodeSection, load, save
+from inbond.console import emit, facts
+from inbond.credentials import Credentials
+from inbond.enrolment import Invitation, enrol
+from inbond.errors import ConfigError
+from inbond.keystore import KeyStore, Unlock
+from inbond.node import Node, utc_now
+
+Home = Annotated[Path, typer.Option("--home", envvar="INBOND_HOME", help="Folder of the node.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+DEFAULT_HOME = Path()
+Role = Literal["party", "coordinator", "user"]
+
+
+class Service(Protocol):
+    """A node's process."""
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+
+    def stop(self) -> None:
+        """Let `run` return."""
+
+
+def make_node(role: Role, name: str, consortium: str, country: str, home: Path, addresses: AddressSection) -> NodeConfig:
+    """Make a node's folder: configuration, and keys that never leave it; raises ConfigError for a used folder."""
+    section = NodeSection(role=role, name=name, consortium=consortium, country=country)
+    config = NodeConfig(node=section, address=addresses)
+    save(config, home)
+    unlock_file = home / "keys" / "unlock.key"
+    unlock_file.parent.mkdir(mode=0o700, exist_ok=True)
+    Unlock.new_file(unlock_file)
+    KeyStore.create(home / "keys", Unlock.from_setting(config.keys.unlock, home, os.environ))
+    return config
+
+
+def join_consortium(home: Path, invitation: str) -> Credentials:
+    """Enrol the node in `home`; raises ConfigError when the invitation is for somebody else."""
+    config = load(home)
+    node = config.node
+    invited = Invitation.parse(invitation)
+    wanted = f"spiffe://{node.consortium}/" + ("coordinator" if node.role == "coordinator" else f"{node.role}/{node.name}")
+    if str(invited.spiffe_id) != wanted:
+        raise ConfigError(f"the invitation is for {invited.spiffe_id}", where="invitation", right=f"one for {wanted}")
+    keystore = KeyStore.open(home / "keys", Unlock.from_setting(config.keys.unlock, home, os.environ))
+    credentials = enrol(invitation, keystore, home / "certs")
+    _remember_addresses(home, config, invited)
+    opened = Node.open(home)
+    opened.record(EntryType.CERTIFICATE, data={"event": "joined", "authority": invited.fingerprint})
+    opened.close()
+    return credentials
+
+
+def _remember_addresses(home: Path, config: NodeConfig, invited: Invitation) -> None:
+    """Take the addresses that the invitation carries, where the configuration names none."""
+    own = config.address
+    address = own.model_copy(
+        update={
+            "authority": own.authority or invited.authority_address,
+            "coordinator": own.coordinator or invited.coordinator_address,
+        }
+    )
+    if address != own:
+        (home / "inbond.toml").unlink()
+        save(config.model_copy(update={"address": address}), home)
+
+
+def read_invitation(text: str) -> str:
+    """The invitation itself, or the content of the file that `text` names with a leading @."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=text[1:], right="a file with an invitation") from None
+
+
+def show_joined(credentials: Credentials, json: bool) -> None:
+    """Say who this node now is."""
+    data = {"id": str(credentials.spiffe_id), "certificate_until": credentials.not_after.isoformat(timespec="seconds")}
+    emit(data, json=json, human=lambda console: console.print(facts(data)))
+
+
+def life_of(home: Path, file: str) -> dict[str, Any]:
+    """The process's own last sign of life, `running` checked against the operating system."""
+    path = home / file
+    if not path.exists():
+        return {"state": "never started", "running": False}
+    sign: dict[str, Any] = _json.loads(path.read_text())
+    try:
+        os.kill(int(sign["pid"]), 0)
+        running = sign["state"] != "stopped"
+    except (ProcessLookupError, PermissionError):
+        running = False
+    return {**sign, "running": running}
+
+
+def certificate_facts(home: Path) -> dict[str, Any]:
+    """Who the node is and until when its certificate holds."""
+    credentials = Credentials.load(home / "certs")
+    left = (credentials.not_after - utc_now()).total_seconds()
+    return {
+        "id": str(credentials.spiffe_id),
+        "certificate_until": credentials.not_after.isoformat(timespec="seconds"),
+        "certificate_valid": left > 0,
+        "deny_list": credentials.trust.denied.version,
+    }
+
+
+def serve(service: Service, started: Callable[[], None]) -> None:
+    """Run a node's process in the foreground until SIGINT or SIGTERM."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        if not stopping.is_set():
+            stopping.set()
+            threading.Thread(target=service.stop, daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    started()
+    service.run()
+
+
+def log_to_stderr(json: bool) -> None:
+    """Structured logs on standard error: JSON lines, or readable ones for a person."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

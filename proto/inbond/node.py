@@ -1,0 +1,161 @@
+"""What every node has: its folder, configuration, keys, certificates and evidence log, and the thread that keeps the
+certificates fresh and the deny list current.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from compliance.audit.entry import Entry, EntryType
+from compliance.audit.log import AuditLog
+from inbond import enrolment
+from inbond.config import NodeConfig, load
+from inbond.credentials import Credentials
+from inbond.errors import ConfigError, InbondError
+from inbond.keystore import KeyStore, Unlock
+from policies.denylist import DenyList
+from policies.envelope import Signer
+from policies.errors import PolicyError
+from policies.identity import TrustStore
+
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """The time, aware."""
+    return datetime.now(UTC)
+
+
+def origin(consortium: str, role: str, name: str) -> str:
+    """The origin line of a node's evidence log (C2SP checkpoint: a schema-less URL)."""
+    return f"{consortium}/audit/{role}/{name}"
+
+
+class Node:
+    """One node's standing parts. `credentials` changes when they are renewed or the deny list grows."""
+
+    def __init__(self, home: Path, config: NodeConfig, keystore: KeyStore, credentials: Credentials, audit: AuditLog | None) -> None:
+        self.home, self.config, self.keystore, self.audit = home, config, keystore, audit
+        self._credentials = credentials
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, home: Path, *, audit: bool = True) -> "Node":
+        """The node in folder `home`; raises ConfigError naming what is missing and the command that makes it."""
+        config = load(home)
+        unlock = Unlock.from_setting(config.keys.unlock, home, os.environ)
+        keystore = KeyStore.open(home / "keys", unlock)
+        if not (home / "certs").exists():
+            right = f"inbond {config.node.role} join INVITATION --home {home}"
+            raise ConfigError("this node has not joined a consortium", where=str(home), right=right)
+        credentials = Credentials.load(home / "certs")
+        node = config.node
+        opened = (
+            AuditLog.open(home / "audit.db", origin(node.consortium, node.role, node.name), keystore.signing_key)
+            if audit
+            else None
+        )
+        return cls(home, config, keystore, credentials, opened)
+
+    @property
+    def name(self) -> str:
+        """The node's short name."""
+        return self.config.node.name
+
+    @property
+    def credentials(self) -> Credentials:
+        """The newest certificates."""
+        return self._credentials
+
+    @property
+    def trust(self) -> TrustStore:
+        """Whom this node believes, and whom no longer."""
+        return self._credentials.trust
+
+    def signer(self) -> Signer:
+        """What this node signs with now."""
+        return self._credentials.signer(self.keystore)
+
+    def record(self, kind: EntryType, *, job: str | None = None, subject: str = "", data: Mapping[str, Any] | None = None) -> None:
+        """Append evidence and return once it is durable; raises LogUnavailable, and then the step must not happen."""
+        if self.audit is None:
+            raise ConfigError("this node keeps no evidence log", where=str(self.home), right="open it with its log")
+        node = str(self._credentials.spiffe_id)
+        self.audit.append(Entry(kind, utc_now(), node, job, subject or node, dict(data or {})))
+
+    # upkeep
+
+    def renew(self) -> bool:
+        """Renew certificates past half of their life; True when new ones are in use."""
+        if utc_now() < self._credentials.renew_at:
+            return False
+        fresh = enrolment.renew(self._credentials, self.keystore, self._authority(), folder=self.home / "certs")
+        with self._lock:
+            self._credentials = fresh.with_denied(self._newest(fresh.trust.denied))
+        self._note_certificate("renewed")
+        return True
+
+    def refresh_denied(self) -> bool:
+        """Fetch the deny list; True when it grew."""
+        denied = enrolment.fetch_denylist(self._credentials, self.keystore, self._authority())
+        with self._lock:
+            if denied.version <= self._credentials.trust.denied.version:
+                return False
+            self._credentials = self._credentials.with_denied(denied)
+            self._credentials.save(self.home / "certs")
+        if self.audit is not None:
+            data = {"event": "deny list", "version": denied.version}
+            self.record(EntryType.CERTIFICATE, data=data)
+        return True
+
+    def _newest(self, other: DenyList) -> DenyList:
+        return max(self._credentials.trust.denied, other, key=lambda denied: denied.version)
+
+    def _authority(self) -> str:
+        return self.config.address.authority or self._credentials.authority
+
+    def _note_certificate(self, event: str) -> None:
+        if self.audit is not None:
+            data = {"event": event, "not_after": self._credentials.not_after.isoformat()}
+            self.record(EntryType.CERTIFICATE, subject=str(self._credentials.spiffe_id), data=data)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.audit is not None:
+            self.audit.close()
+
+
+class Upkeep(threading.Thread):
+    """Keeps a node's certificates and deny list fresh; an authority that is away is asked again.
+
+    A node whose certificate runs out while the authority is away stops being believed: it fails closed.
+    """
+
+    def __init__(
+        self, node: Node, *, rotated: Callable[[], None] = lambda: None, denied: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(name="upkeep", daemon=True)
+        self._node, self._rotated, self._denied = node, rotated, denied
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        """Loop until `stop`."""
+        while not self._stop_asked.wait(self._node.config.life.denylist_seconds):
+            started = time.monotonic()
+            for act, tell in ((self._node.refresh_denied, self._denied), (self._node.renew, self._rotated)):
+                try:
+                    if act():
+                        tell()
+                except (InbondError, PolicyError) as error:
+                    log.warning("upkeep", error=str(error), seconds=round(time.monotonic() - started, 2))
+
+    def stop(self) -> None:
+        """End the loop."""
+        self._stop_asked.set()
+

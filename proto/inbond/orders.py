@@ -1,0 +1,52 @@
+"""A researcher's signed order: made at the researcher's, opened at the coordinator and again at every party."""
+
+import secrets
+from datetime import datetime
+
+from policies.document import Document, validate
+from policies.envelope import Signer, check_claims, sign, verify
+from policies.errors import InvalidIdentity
+from policies.identity import TrustStore
+from policies.job import JobOrder, JobSpec
+
+ORDER_TYPE = "inbond-job+jws"
+AUDIENCE = "consortium"
+
+
+def sign_order(
+    spec: JobSpec,
+    signer: Signer,
+    *,
+    nonce: str,
+    result_key: bytes,
+    sum_key_digest: str | None,
+    now: datetime,
+) -> tuple[JobOrder, str]:
+    """The order for `spec`, good once until its deadline, and its signed token; `jti` becomes the job's id."""
+    issued = int(now.timestamp())
+    order = JobOrder(
+        spec=spec,
+        consortium=signer.spiffe_id.trust_domain,
+        iss=str(signer.spiffe_id),
+        aud=(AUDIENCE,),
+        iat=issued,
+        nbf=issued,
+        exp=issued + spec.deadline_s,
+        jti=secrets.token_hex(16),
+        nonce=nonce,
+        result_key=result_key.hex(),
+        sum_key_digest=sum_key_digest,
+    )
+    return order, sign(order.payload(), typ=ORDER_TYPE, signer=signer)
+
+
+def open_order(token: str, *, trust: TrustStore, consortium: str, now: datetime) -> JobOrder:
+    """The order in `token`; raises InvalidIdentity or InvalidInput. The caller keeps (iss, jti) against replay."""
+    signed = verify(token, typ=ORDER_TYPE, trust=trust, now=now)
+    check_claims(signed.payload, audience=AUDIENCE, now=now)
+    if signed.issuer.role != "user":
+        raise InvalidIdentity(f"{signed.issuer} may not order jobs", where="order", right="a user of the consortium")
+    order = validate(JobOrder, Document(signed.payload, "order", {}))
+    if order.consortium != consortium:
+        raise InvalidIdentity("the order is for another consortium", where="order", right=consortium)
+    return order
