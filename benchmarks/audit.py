@@ -35,9 +35,7 @@ def run(singles: int = 2_000, groups: int = 300, folder: Path | None = None) -> 
             _row("append_per_s", ours[0], "plain SQLite WAL FULL", floor[0], GOAL_SINGLE),
             _row("append_group100_per_s", ours[1], "plain SQLite WAL FULL", floor[1], GOAL_GROUP),
             _row("append_per_s", ours[0], "pymerkle SqliteTree", peer, GOAL_SINGLE, note=note),
-            Row(
-                "inclusion_proof_ms", "ms", ours[2], "none", None, None, GOAL_PROOF, f"at {ours[3]:,} entries"
-            ),
+            Row("inclusion_proof_ms", "ms", ours[2], "none", None, None, GOAL_PROOF, f"at {ours[3]:,} entries"),
         ]
 
 

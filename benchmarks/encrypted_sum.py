@@ -44,13 +44,9 @@ class Figures:
 
 def run(params: int = 1_000_000) -> list[Row]:
     """Measure ours, TenSEAL's CKKS under NVFLARE's parameters, and NVFLARE itself where it is installed."""
-    updates = [
-        np.random.default_rng(i).normal(0, 0.02, params).astype(np.float32) for i in range(len(PARTIES))
-    ]
+    updates = [np.random.default_rng(i).normal(0, 0.02, params).astype(np.float32) for i in range(len(PARTIES))]
     ours = _ours(updates)
-    rows = _rows(
-        ours, CKKS, _ckks(updates), "TenSEAL with one thread; sum error about 1e-9, ours a 16-bit grid"
-    )
+    rows = _rows(ours, CKKS, _ckks(updates), "TenSEAL with one thread; sum error about 1e-9, ours a 16-bit grid")
     if find_spec("nvflare"):
         return rows + _rows(ours, NVFLARE, _nvflare(updates), "")
     note = "not installed: pip install nvflare==2.9.0 in an environment of its own, and run this there"
@@ -88,9 +84,7 @@ def _ours(updates: list[F32]) -> Figures:
     keys = {name: EpochKey.generate() for name in PARTIES}
     public = {name: key.public for name, key in keys.items()}
     count = updates[0].size
-    spec = SumSpec(
-        "benchmark", bytes(32), "round", 1, 0, PARTIES, public, count, CLIP, 1, SHARED_2048.name, bytes(32)
-    )
+    spec = SumSpec("benchmark", bytes(32), "round", 1, 0, PARTIES, public, count, CLIP, 1, SHARED_2048.name, bytes(32))
     secret = bfv.generate_secret_key(SHARED_2048)
     encryptor, one = bfv.Encryptor(SHARED_2048, secret), np.ones(1, np.int64)
 

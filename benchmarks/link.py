@@ -40,9 +40,7 @@ def rounds(hub: Hub, size: int, count: int) -> list[float]:
     def ask(name: str, asked: Asked) -> "Future[Reply]":
         key = request_id(f"bench-{size}", asked.attempt, asked.step, asked.round, name)
         expires = time.time() + 60
-        return hub.request(
-            name, Request(key, "bench", "step", asked.step, asked.round, 0, "", expires, asked.body)
-        )
+        return hub.request(name, Request(key, "bench", "step", asked.step, asked.round, 0, "", expires, asked.body))
 
     app = "tests.federation.toy:echo_server"
     job = RunnerJob("bench", app, [app], PARTIES, run_config={"bytes": size, "rounds": count})

@@ -71,9 +71,7 @@ def _fresh(request: AccessRequest) -> AccessRequest:
     return AccessRequest(request.principal, request.action, request.resource, request.context)
 
 
-def _paired(
-    ours: Callable[[int], Any], peer: Callable[[int], Any], calls: int
-) -> tuple[list[float], list[float]]:
+def _paired(ours: Callable[[int], Any], peer: Callable[[int], Any], calls: int) -> tuple[list[float], list[float]]:
     """Time both alternately, so that a busy machine disturbs both alike."""
     pairs = [(_once(ours, i % QUESTIONS), _once(peer, i % QUESTIONS)) for i in range(calls)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -95,31 +93,21 @@ def _at(times: list[float], share: float) -> float:
 
 def _policies() -> str:
     texts = []
-    for i, region, purpose in zip(
-        range(POLICIES), itertools.cycle(REGIONS), itertools.cycle(PURPOSES), strict=False
-    ):
+    for i, region, purpose in zip(range(POLICIES), itertools.cycle(REGIONS), itertools.cycle(PURPOSES), strict=False):
         head = f'@id("p{i}") @reason("rule {i}") @remedy("ask for less")'
         if i % 5 == 4:
             test = f'resource.region == "{region}" && context.dest != "{region}" && context.eps > {i}'
-            texts.append(
-                f'{head} forbid (principal, action == Action::"export", resource) when {{ {test} }};'
-            )
+            texts.append(f'{head} forbid (principal, action == Action::"export", resource) when {{ {test} }};')
         else:
-            who = (
-                f'principal in Consortium::"c{i % 4}", action in [Action::"train", Action::"query"], resource'
-            )
+            who = f'principal in Consortium::"c{i % 4}", action in [Action::"train", Action::"query"], resource'
             test = f'resource.region == "{region}" && context.purpose == "{purpose}" && context.dp'
-            texts.append(
-                f'{head} permit ({who}) when {{ {test} }} unless {{ resource.cls == "special-{i}" }};'
-            )
+            texts.append(f'{head} permit ({who}) when {{ {test} }} unless {{ resource.cls == "special-{i}" }};')
     return "\n".join(texts)
 
 
 def _entities() -> tuple[Entity, ...]:
     homes = [EntityRef("Consortium", f"c{i}") for i in range(4)]
-    parties = [
-        Entity(EntityRef("Party", f"p{i}"), (("region", REGIONS[i % 6]),), (homes[i % 4],)) for i in range(60)
-    ]
+    parties = [Entity(EntityRef("Party", f"p{i}"), (("region", REGIONS[i % 6]),), (homes[i % 4],)) for i in range(60)]
     tables = [
         Entity(EntityRef("Dataset", f"d{i}"), (("region", REGIONS[i % 6]), ("cls", f"special-{i % 7}")))
         for i in range(136)

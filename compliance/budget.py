@@ -80,9 +80,7 @@ class Account:
     def remaining(self) -> Cost:
         """What may still be spent; zero, never less, where the limit was lowered below the spending."""
         zero = Decimal(0)
-        return Cost(
-            max(zero, self.limit.epsilon - self.spent.epsilon), max(zero, self.limit.delta - self.spent.delta)
-        )
+        return Cost(max(zero, self.limit.epsilon - self.spent.epsilon), max(zero, self.limit.delta - self.spent.delta))
 
 
 @dataclass(frozen=True)
@@ -222,8 +220,7 @@ class BudgetLedger:
         """Return everything that happened to a dataset's budget, oldest first."""
         with self._reading():
             rows = self._connection.execute(
-                "SELECT time, dataset, event, key, job, epsilon, delta FROM history WHERE dataset = ? "
-                "ORDER BY number",
+                "SELECT time, dataset, event, key, job, epsilon, delta FROM history WHERE dataset = ? ORDER BY number",
                 (dataset,),
             ).fetchall()
         return [
@@ -239,9 +236,7 @@ class BudgetLedger:
             if known.state is state:
                 return known
             if known.state is not State.RESERVED:
-                raise _invalid(
-                    f"the reservation {key!r} is already {known.state}", "one that is still reserved"
-                )
+                raise _invalid(f"the reservation {key!r} is already {known.state}", "one that is still reserved")
             self._connection.execute("UPDATE reservations SET state = ? WHERE key = ?", (state.value, key))
             units = _units(known.cost.epsilon, known.cost.delta, ROUND_CEILING)
             if state is State.ROLLED_BACK:
@@ -285,12 +280,9 @@ class BudgetLedger:
             return None
         return Reservation(key, row[0], _Units(row[1], row[2]).cost(), row[3], State(row[4]))
 
-    def _record(
-        self, dataset: str, event: str, units: _Units, key: str | None = None, job: str | None = None
-    ) -> None:
+    def _record(self, dataset: str, event: str, units: _Units, key: str | None = None, job: str | None = None) -> None:
         self._connection.execute(
-            "INSERT INTO history (time, dataset, event, key, job, epsilon, delta) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO history (time, dataset, event, key, job, epsilon, delta) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (self._clock().astimezone(UTC).isoformat(), dataset, event, key, job, units.epsilon, units.delta),
         )
 

@@ -41,9 +41,7 @@ def open_database(
         if not path.exists():
             path.touch(mode=0o600)
         _migrate(path, schema, busy_seconds)
-        connection = sqlite3.connect(
-            path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
             _use_wal(connection, busy_seconds)
             connection.execute("PRAGMA synchronous=FULL")
@@ -94,9 +92,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         if path.with_name(path.name + "-wal").exists():
             raise
         # A WAL file on a read-only medium can be read only with the promise that nobody writes it.
-        connection = sqlite3.connect(
-            uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
     return connection
 
 

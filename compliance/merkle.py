@@ -95,9 +95,7 @@ class Frontier:
     def from_bytes(cls, size: int, data: bytes) -> "Frontier":
         """Read what `to_bytes` wrote; raises InvalidProof where size and bytes do not fit."""
         if len(data) % HASH_BYTES:
-            raise InvalidProof(
-                f"{len(data)} bytes", where="frontier", right=f"a multiple of {HASH_BYTES} bytes"
-            )
+            raise InvalidProof(f"{len(data)} bytes", where="frontier", right=f"a multiple of {HASH_BYTES} bytes")
         return cls(size, [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)])
 
 

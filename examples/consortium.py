@@ -86,7 +86,7 @@ class Consortium:
     # making
 
     def make(self) -> None:
-        """Found the consortium, make every node's folder and enrol it by invitation. The authority runs from here on."""
+        """Found the consortium, make and enrol every node by invitation. The authority runs from here on."""
         self.root.mkdir(parents=True, exist_ok=True)
         at = ("--enrol-address", f"localhost:{self._enrol}", "--address", f"localhost:{self._authority}")
         self.cli("ca", "init", NAME, *at, home=AUTHORITY)
@@ -129,10 +129,20 @@ class Consortium:
         group = {AUTHORITY: "ca", COORDINATOR: "coordinator"}.get(name, "party")
         command = [sys.executable, "-m", "inbond", group, "start", "--home", str(self.home(name))]
         if name == AUTHORITY:
-            command += ["--enrol-listen", f"127.0.0.1:{self._enrol}", "--listen", f"127.0.0.1:{self._authority}"]
+            command += [
+                "--enrol-listen",
+                f"127.0.0.1:{self._enrol}",
+                "--listen",
+                f"127.0.0.1:{self._authority}",
+            ]
         with (self.root / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
             )
         if name == AUTHORITY:
             self._wait_port(self._authority, name)
@@ -200,7 +210,13 @@ class Consortium:
         """Run one `inbond` command for the node `home`; its standard output. Raises CommandFailed."""
         command = [sys.executable, "-m", "inbond", *arguments, "--home", str(self.home(home))]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, env=self._environment(), stdin=subprocess.DEVNULL, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if done.returncode != 0:
             raise CommandFailed(arguments, done.returncode, done.stderr)

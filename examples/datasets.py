@@ -72,9 +72,7 @@ def partition_real(data_folder: Path, folder: Path) -> None:
     """
     tables = {name: _read(data_folder / name) for name in (ONLINE_RETAIL, ORDERS, ORDER_PAYMENTS, PAYMENTS)}
     _partition_sales(tables[ONLINE_RETAIL], folder)
-    _partition(
-        tables[PAYMENTS], key="payment_firm", parties=FIRMS, folder=folder, name="payments", columns=_payments
-    )
+    _partition(tables[PAYMENTS], key="payment_firm", parties=FIRMS, folder=folder, name="payments", columns=_payments)
     _partition(
         tables[ORDER_PAYMENTS],
         key="payment_firm",
@@ -83,16 +81,12 @@ def partition_real(data_folder: Path, folder: Path) -> None:
         name="order_payments",
         columns=_order_payments,
     )
-    _partition(
-        tables[ORDERS], key="merchant", parties=MERCHANTS, folder=folder, name="orders", columns=_orders
-    )
+    _partition(tables[ORDERS], key="merchant", parties=MERCHANTS, folder=folder, name="orders", columns=_orders)
 
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise ConfigError(
-            "no such file", where=str(path), right="give the folder that holds the public data sets"
-        )
+        raise ConfigError("no such file", where=str(path), right="give the folder that holds the public data sets")
     try:
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -133,9 +127,7 @@ def _payments(rows: pa.Table) -> pa.Table:
     names = ["tx_id", "t_seconds", "customer_id", "shop_id", "customer_country", "shop_country"]
     chosen = rows.select([*names, "amount_cents", "fraud", "chargeback_t"])
     for country in ("customer_country", "shop_country"):
-        chosen = chosen.set_column(
-            chosen.schema.get_field_index(country), country, chosen[country].cast(pa.string())
-        )
+        chosen = chosen.set_column(chosen.schema.get_field_index(country), country, chosen[country].cast(pa.string()))
     return chosen
 
 
@@ -192,9 +184,7 @@ def _synthetic_sales(rng: np.random.Generator, party: str, products: int) -> pa.
     parts = rng.integers(1, 4, len(code))
     row = np.repeat(np.arange(len(code)), parts)
     quantity = np.maximum(1, np.rint(units[code, week][row] / parts[row])).astype(np.int64)
-    seconds = (
-        week[row] * 7 * DAY + rng.integers(0, 6, len(row)) * DAY + rng.integers(8 * 3600, 18 * 3600, len(row))
-    )
+    seconds = week[row] * 7 * DAY + rng.integers(0, 6, len(row)) * DAY + rng.integers(8 * 3600, 18 * 3600, len(row))
     price = np.exp(rng.normal(0.8, 0.7, products)).clip(0.2, 40.0)
     names, shares = _SALE_COUNTRIES[party]
     cancelled = rng.random(len(row)) < 0.02
@@ -232,12 +222,8 @@ def _synthetic_payments(rng: np.random.Generator, party: str, count: int) -> pa.
     usual, spends = rng.integers(0, SHOPS, (customers, 6)), rng.normal(3.6, 0.5, customers)
     shop_home = np.random.default_rng(SHOPS).choice(_COUNTRIES, SHOPS)
     who = rng.integers(0, customers, count)
-    where = np.where(
-        rng.random(count) < 0.9, usual[who, rng.integers(0, 6, count)], rng.integers(0, SHOPS, count)
-    )
-    when = rng.integers(0, DAYS, count) * DAY + rng.normal(14 * 3600, 4 * 3600, count).clip(
-        0, DAY - 1
-    ).astype(np.int64)
+    where = np.where(rng.random(count) < 0.9, usual[who, rng.integers(0, 6, count)], rng.integers(0, SHOPS, count))
+    when = rng.integers(0, DAYS, count) * DAY + rng.normal(14 * 3600, 4 * 3600, count).clip(0, DAY - 1).astype(np.int64)
     cents = 100 * np.exp(rng.normal(spends[who], 0.5))
     fraud = _strike(rng, who, where, when, cents)
     burst = _bursts(rng, customers, max(2, count // 2500))

@@ -86,9 +86,7 @@ M = TypeVar("M", bound=Message)
 
 LEAF_LIFETIME = timedelta(hours=8)
 INVITATION_LIFETIME = timedelta(hours=72)
-ROTATION_NOTICE = timedelta(
-    hours=48
-)  # twice the longest leaf life: every member has renewed and knows the next CA
+ROTATION_NOTICE = timedelta(hours=48)  # twice the longest leaf life: every member has renewed and knows the next CA
 ATTEMPTS_PER_MINUTE = 30
 MAX_CALLERS = 4096
 WORKERS = 8
@@ -169,9 +167,7 @@ class Authority:
     threads.
     """
 
-    def __init__(
-        self, home: Path, keystore: KeyStore, *, clock: Clock = utc_now, record: Record = no_record
-    ) -> None:
+    def __init__(self, home: Path, keystore: KeyStore, *, clock: Clock = utc_now, record: Record = no_record) -> None:
         self._keystore, self._clock, self._record = keystore, clock, record
         self._lock = threading.RLock()
         self._engine = create_engine(f"sqlite:///{home / DATABASE}")
@@ -218,15 +214,11 @@ class Authority:
                 ("hosts", _hosts(dns, ips)),
             ):
                 connection.execute(insert(settings).values(name=name, value=value))
-            record(
-                "authority.created", {"trust_domain": trust_domain, "fingerprint": _fingerprint(certificate)}
-            )
+            record("authority.created", {"trust_domain": trust_domain, "fingerprint": _fingerprint(certificate)})
         return made
 
     @classmethod
-    def open(
-        cls, home: Path, unlock: Unlock, *, clock: Clock = utc_now, record: Record = no_record
-    ) -> "Authority":
+    def open(cls, home: Path, unlock: Unlock, *, clock: Clock = utc_now, record: Record = no_record) -> "Authority":
         """Open what `create` made; raises ConfigError."""
         if not (home / DATABASE).exists():
             raise ConfigError("no authority here", where=str(home), right="inbond ca init")
@@ -302,9 +294,7 @@ class Authority:
         }
         with self._change() as connection:
             connection.execute(insert(invitations).values(**row))
-            self._record(
-                "invitation.created", {"id": str(spiffe_id), "expires": invitation.expires.isoformat()}
-            )
+            self._record("invitation.created", {"id": str(spiffe_id), "expires": invitation.expires.isoformat()})
         return invitation
 
     def enrol(self, key: bytes, tls_request: bytes, signing_request: bytes, proof: bytes) -> Issued:
@@ -319,18 +309,14 @@ class Authority:
             spiffe_id = SpiffeId.parse(row.spiffe_id)
             self._check_not_denied(spiffe_id)
             self._bind(connection, spiffe_id, keys, row.hosts)
-            return self._certify(
-                connection, spiffe_id, tls_request, signing_request, hosts=row.hosts, how="enrolled"
-            )
+            return self._certify(connection, spiffe_id, tls_request, signing_request, hosts=row.hosts, how="enrolled")
 
     def renew(self, peer: PeerIdentity, tls_request: bytes, signing_request: bytes) -> Issued:
         """Certify a member again, for the keys it enrolled with; raises Refused or InvalidIdentity."""
         self._check_not_denied(peer.spiffe_id)
         keys = _keys(tls_request, signing_request)
         with self._change() as connection:
-            row = connection.execute(
-                select(members).where(members.c.spiffe_id == str(peer.spiffe_id))
-            ).first()
+            row = connection.execute(select(members).where(members.c.spiffe_id == str(peer.spiffe_id))).first()
             if row is None or row.bound != keys:
                 raise Refused("other keys than enrolled", where=str(peer.spiffe_id), right="a new invitation")
             return self._certify(
@@ -351,9 +337,7 @@ class Authority:
         keys, hosts = _keys(tls_request, signing_request), _hosts(dns, ips)
         with self._change() as connection:
             self._bind(connection, spiffe_id, keys, hosts)
-            return self._certify(
-                connection, spiffe_id, tls_request, signing_request, hosts=hosts, how="signed offline"
-            )
+            return self._certify(connection, spiffe_id, tls_request, signing_request, hosts=hosts, how="signed offline")
 
     def answer(self, issued: Issued) -> wire.Certificates:
         """The message that carries certificates, bundle and deny list to a node."""
@@ -383,9 +367,7 @@ class Authority:
         rows = self._authorities()
         start = self._clock() + ROTATION_NOTICE
         if rows[-1][2] > self._clock():
-            raise ConfigError(
-                "a rotation is under way", where=self.trust_domain, right=f"wait until {rows[-1][2]}"
-            )
+            raise ConfigError("a rotation is under way", where=self.trust_domain, right=f"wait until {rows[-1][2]}")
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = make_authority(self.trust_domain, key, self._clock())
         with self._change() as connection:
@@ -427,9 +409,7 @@ class Authority:
 
     def _setting(self, name: str) -> str:
         with self._engine.connect() as connection:
-            return str(
-                connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar_one()
-            )
+            return str(connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar_one())
 
     def _authorities(self) -> list[tuple[int, x509.Certificate, datetime]]:
         """Number, certificate and start of each CA that has not ended, oldest first; raises ConfigError if
@@ -468,8 +448,7 @@ class Authority:
     def _certify_self(self) -> Credentials:
         spiffe_id = SpiffeId(self.trust_domain, "/authority")
         requests = [
-            to_der(make_request(key, spiffe_id))
-            for key in (self._keystore.tls_key, self._keystore.signing_key)
+            to_der(make_request(key, spiffe_id)) for key in (self._keystore.tls_key, self._keystore.signing_key)
         ]
         with self._change() as connection:
             issued = self._certify(
@@ -509,9 +488,7 @@ class Authority:
             self._note(connection, spiffe_id, kind, leaf, how)
         return Issued(*leaves)
 
-    def _note(
-        self, connection: Connection, spiffe_id: SpiffeId, kind: str, leaf: x509.Certificate, how: str
-    ) -> None:
+    def _note(self, connection: Connection, spiffe_id: SpiffeId, kind: str, leaf: x509.Certificate, how: str) -> None:
         serial, end = f"{leaf.serial_number:x}", leaf.not_valid_after_utc
         row = {"serial": serial, "spiffe_id": str(spiffe_id), "kind": kind, "not_after": end.timestamp()}
         connection.execute(insert(certificates).values(**row))
@@ -555,9 +532,7 @@ class Authority:
         if where in self.denied().ids:
             raise ConfigError("revoked for ever", where=where, right="another name")
         if (spiffe_id.role in SERVING_ROLES) != bool(dns or ips):
-            raise ConfigError(
-                "host names", where=where, right="at least one for a coordinator, none for the others"
-            )
+            raise ConfigError("host names", where=where, right="at least one for a coordinator, none for the others")
 
     def _check_not_denied(self, spiffe_id: SpiffeId) -> None:
         if str(spiffe_id) in self.denied().ids:
@@ -637,9 +612,7 @@ class Serving:
 
 def serve(authority: Authority, enrol_listen: str, listen: str, *, clock: Clock = utc_now) -> Serving:
     """Serve on two `host:port` (port 0: any): enrolment without, the rest with client certificates."""
-    server = grpc.server(
-        ThreadPoolExecutor(WORKERS), options=list(tls.SERVER_OPTIONS), maximum_concurrent_rpcs=64
-    )
+    server = grpc.server(ThreadPoolExecutor(WORKERS), options=list(tls.SERVER_OPTIONS), maximum_concurrent_rpcs=64)
     servicer = AuthorityServicer(authority, clock)
     wire_grpc.add_AuthorityServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated code
     ports = []
@@ -648,9 +621,7 @@ def serve(authority: Authority, enrol_listen: str, listen: str, *, clock: Clock 
         try:
             ports.append(server.add_secure_port(where, credentials))
         except RuntimeError:
-            raise ConfigError(
-                "cannot listen", where=where, right="a free host:port of this machine"
-            ) from None
+            raise ConfigError("cannot listen", where=where, right="a free host:port of this machine") from None
     server.start()
     return Serving(server, ports[0], ports[1])
 
@@ -680,18 +651,14 @@ def _check_proof(key: bytes, proof: bytes, text: bytes) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(proof, text)
     except (InvalidSignature, ValueError):
-        raise Refused(
-            "the proof does not verify", where="enrolment", right="signed by the invitation's key"
-        ) from None
+        raise Refused("the proof does not verify", where="enrolment", right="signed by the invitation's key") from None
 
 
 def _keys(tls_request: bytes, signing_request: bytes) -> str:
     """What binds a member: SHA-256 over its two public keys of the right kinds; or InvalidIdentity."""
     tls_key, signing_key = (requested_key(load_request(data)) for data in (tls_request, signing_request))
     if not isinstance(tls_key, ec.EllipticCurvePublicKey) or not isinstance(signing_key, Ed25519PublicKey):
-        raise InvalidIdentity(
-            "requests in the wrong order", right="TLS (P-256) first, then signing (Ed25519)"
-        )
+        raise InvalidIdentity("requests in the wrong order", right="TLS (P-256) first, then signing (Ed25519)")
     return _hash(_spki(tls_key) + _spki(signing_key))
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,17 +14,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from rich.console import Console
 
-from federation.authority import Authority, serve
+from compliance.audit.entry import Entry, EntryType
+from compliance.audit.log import AuditLog
+from federation.authority import KEYS, Authority, Record, serve
 from inbond.console import emit, facts, note, table
-from inbond.enrolment import offline_reply
+from inbond.enrolment import offline_reply, utc_now
 from inbond.errors import ConfigError
-from inbond.keystore import Unlock
+from inbond.keystore import KeyStore, Unlock
 from policies.certificates import MAX_REQUEST_BYTES, to_der, to_pem
 from policies.errors import InvalidIdentity
 from policies.identity import SpiffeId
 
 STOP_SECONDS = 5.0
 UNLOCK_FILE = "unlock.key"
+LOG_ORIGIN = "audit/authority"
 _PEM_END = "-----END CERTIFICATE REQUEST-----"
 
 app = typer.Typer(no_args_is_help=True, help="The consortium's authority: members, certificates, revocation.")
@@ -72,6 +75,7 @@ def init(
         dns=sorted({*names, *(dns or [])}),
         ips=sorted({*numbers, *(ip or [])}),
         days=days,
+        record=_record(home, unlock),
     )
     _show(_summary(authority), json)
 
@@ -158,17 +162,13 @@ def list_members(
     """Members, or the certificates that have not ended."""
     authority = _open(home, unlock)
     rows = _certificate_rows(authority) if certificates else _member_rows(authority)
-    columns = (
-        ("serial", "kind", "name", "ends") if certificates else ("name", "joined", "certified until", "state")
-    )
+    columns = ("serial", "kind", "name", "ends") if certificates else ("name", "joined", "certified until", "state")
     emit(rows, json=json, human=_table(columns, [list(row.values()) for row in rows]))
 
 
 @app.command()
 def sign(
-    requests: Annotated[
-        Path, typer.Argument(help="File with the node's two requests (TLS, signing) in PEM.")
-    ],
+    requests: Annotated[Path, typer.Argument(help="File with the node's two requests (TLS, signing) in PEM.")],
     name: Annotated[str, typer.Argument(help="coordinator, party/<name> or user/<name>.")],
     home: Home = DEFAULT_HOME,
     *,
@@ -181,13 +181,9 @@ def sign(
     """Certify a node that cannot dial the authority, from a file."""
     authority = _open(home, unlock)
     tls_request, signing_request = _read_requests(requests)
-    issued = authority.sign_offline(
-        _named(name, authority), tls_request, signing_request, dns=dns or (), ips=ip or ()
-    )
+    issued = authority.sign_offline(_named(name, authority), tls_request, signing_request, dns=dns or (), ips=ip or ())
     out.write_text(offline_reply(authority.answer(issued), authority.certificate))
-    _show(
-        {"id": str(_named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json
-    )
+    _show({"id": str(_named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json)
 
 
 @app.command()
@@ -199,7 +195,21 @@ def rotate(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK,
 
 
 def _open(home: Path, unlock: str) -> Authority:
-    return Authority.open(home, _unlock(unlock, home))
+    return Authority.open(home, _unlock(unlock, home), record=_record(home, unlock))
+
+
+def _record(home: Path, unlock: str) -> Record:
+    """Where certificate events go: the authority's own evidence log, opened for each (commands and server share it)."""
+
+    def record(event: str, details: Mapping[str, Any]) -> None:
+        keystore = KeyStore.open(home / KEYS, _unlock(unlock, home))
+        name = str(details.get("id") or details.get("target") or details.get("trust_domain") or "authority")
+        with AuditLog.open(home / "audit.db", LOG_ORIGIN, keystore.signing_key) as log:
+            data: dict[str, Any] = {"event": event, **{key: str(value) for key, value in details.items()}}
+            log.append(Entry(EntryType.CERTIFICATE, utc_now(), "authority", None, name, data))
+            log.checkpoint()
+
+    return record
 
 
 def _unlock(setting: str, home: Path) -> Unlock:
@@ -222,9 +232,7 @@ def _is_ip(host: str) -> bool:
 
 
 def _named(name: str, authority: Authority) -> SpiffeId:
-    return (
-        SpiffeId.parse(name) if name.startswith("spiffe://") else SpiffeId(authority.trust_domain, f"/{name}")
-    )
+    return SpiffeId.parse(name) if name.startswith("spiffe://") else SpiffeId(authority.trust_domain, f"/{name}")
 
 
 def _target(text: str, authority: Authority) -> SpiffeId | int:
@@ -235,9 +243,7 @@ def _target(text: str, authority: Authority) -> SpiffeId | int:
     try:
         return int(text, 16)
     except ValueError:
-        raise ConfigError(
-            "neither name nor serial", where=text[:80], right="party/p1, or a serial in hex"
-        ) from None
+        raise ConfigError("neither name nor serial", where=text[:80], right="party/p1, or a serial in hex") from None
 
 
 def _read_requests(path: Path) -> tuple[bytes, bytes]:
@@ -249,9 +255,7 @@ def _read_requests(path: Path) -> tuple[bytes, bytes]:
     except ValueError:
         made = []
     if len(made) != 2:
-        raise ConfigError(
-            "not two certificate requests", where=str(path), right="TLS and signing request in PEM"
-        )
+        raise ConfigError("not two certificate requests", where=str(path), right="TLS and signing request in PEM")
     return made[0], made[1]
 
 

@@ -91,7 +91,11 @@ def status(job: Job, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """State, reason, verdicts and cost of a job."""
     with Researcher.open(home) as researcher:
         data = _view(researcher.status(find_job(researcher, job)))
-    shown = {**data, "bytes_to_parties": size(data["bytes_to_parties"]), "bytes_from_parties": size(data["bytes_from_parties"])}
+    shown = {
+        **data,
+        "bytes_to_parties": size(data["bytes_to_parties"]),
+        "bytes_from_parties": size(data["bytes_from_parties"]),
+    }
     shown["parties"] = ", ".join(data["parties"])
     emit(data, json=json, human=lambda console: console.print(facts(shown)))
 
@@ -111,7 +115,11 @@ def cancel(job: Job, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """End a job at once, at the coordinator and at every party."""
     with Researcher.open(home) as researcher:
         data = _view(researcher.cancel(find_job(researcher, job)))
-    emit(data, json=json, human=lambda console: console.print(facts({"job": data["job"], "state": data["state"]})))
+    emit(
+        data,
+        json=json,
+        human=lambda console: console.print(facts({"job": data["job"], "state": data["state"]})),
+    )
 
 
 @app.command()
@@ -175,7 +183,13 @@ def catalog(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
         for contract in entry.contracts.values()
     ]
     cells = (
-        (row["dataset"], row["party"], row["jurisdiction"], row["schema_name"], ", ".join(one.removeprefix("dpv:") for one in row["purposes"]))
+        (
+            row["dataset"],
+            row["party"],
+            row["jurisdiction"],
+            row["schema_name"],
+            ", ".join(one.removeprefix("dpv:") for one in row["purposes"]),
+        )
         for row in sorted(rows, key=lambda row: (row["dataset"], row["party"]))
     )
     columns = ("dataset", "party", "in", "schema", "purposes")
@@ -195,7 +209,7 @@ def _follow(researcher: Researcher, job: str, spec: JobSpec | None, *, quiet: bo
             for event in researcher.watch(job):
                 _advance(progress, task, event, quiet)
         except KeyboardInterrupt:
-            note(f"left running; take it up with: inbond job watch {job[:SHORT]}, end it with: inbond job cancel {job[:SHORT]}")
+            note(f"left running; inbond job watch {job[:SHORT]} takes it up, inbond job cancel {job[:SHORT]} ends it")
             raise
     researcher.wait(job)
 
@@ -224,7 +238,19 @@ def _advance(progress: Progress, task: TaskID, event: dict[str, Any], quiet: boo
 def _view(view: wire.JobView) -> dict[str, Any]:
     data = {
         name: getattr(view, name)
-        for name in ("job", "name", "kind", "owner", "state", "reason", "created", "changed", "requests", "bytes_to_parties", "bytes_from_parties")
+        for name in (
+            "job",
+            "name",
+            "kind",
+            "owner",
+            "state",
+            "reason",
+            "created",
+            "changed",
+            "requests",
+            "bytes_to_parties",
+            "bytes_from_parties",
+        )
     }
     data["parties"] = [one.name for one in load_plan(view.plan).participants] if view.plan else []
     return data
@@ -245,7 +271,12 @@ def _show_result(found: Answer | TrainedModel, out: Path | None, json: bool) -> 
     data = {"job": found.job, "columns": found.columns, "rows": found.rows, "suppressed": found.suppressed}
 
     def human(console: Any) -> None:
-        console.print(table(found.columns, ([row[name] if row[name] is not None else "-" for name in found.columns] for row in found.rows)))
+        console.print(
+            table(
+                found.columns,
+                ([row[name] if row[name] is not None else "-" for name in found.columns] for row in found.rows),
+            )
+        )
         if found.suppressed:
             console.print(f"{found.suppressed} groups of fewer than {found.plan.minimum_group} rows are not shown")
 
@@ -271,7 +302,11 @@ def _show_model(found: TrainedModel, out: Path | None, json: bool) -> None:
         out.write_bytes(found.safetensors or found.parameters.tobytes())
     data = {"job": found.job, "parameters": int(found.parameters.size), "card": found.card}
     metrics = {**found.card.get("metrics", {}), **found.card.get("baselines", {})}
-    shown = {"job": found.job, "parameters": data["parameters"], **{name: f"{value:.4f}" for name, value in metrics.items()}}
+    shown = {
+        "job": found.job,
+        "parameters": data["parameters"],
+        **{name: f"{value:.4f}" for name, value in metrics.items()},
+    }
     emit(data, json=json, human=lambda console: console.print(facts(shown)))
 
 
@@ -290,13 +325,38 @@ def _show_explanation(found: Explanation, json: bool) -> None:
 
 def _print_explanation(console: Any, found: Explanation) -> None:
     plan: Plan = found.plan
-    console.print(facts({"plan": plan.digest()[:16], "kind": plan.kind, "purpose": plan.purpose, "dataset": plan.dataset, "parties": ", ".join(f"{one.name} ({one.country})" for one in plan.participants), "protection": f"{plan.protection.protocol}/{plan.protection.version}", "minimum group": plan.minimum_group, "minimum parties": plan.minimum_parties, "noise": plan.noise.mechanism if plan.noise.mechanism == "none" else f"{plan.noise.mechanism}, epsilon {plan.noise.epsilon}"}))
+    console.print(
+        facts(
+            {
+                "plan": plan.digest()[:16],
+                "kind": plan.kind,
+                "purpose": plan.purpose,
+                "dataset": plan.dataset,
+                "parties": ", ".join(f"{one.name} ({one.country})" for one in plan.participants),
+                "protection": f"{plan.protection.protocol}/{plan.protection.version}",
+                "minimum group": plan.minimum_group,
+                "minimum parties": plan.minimum_parties,
+                "noise": plan.noise.mechanism
+                if plan.noise.mechanism == "none"
+                else f"{plan.noise.mechanism}, epsilon {plan.noise.epsilon}",
+            }
+        )
+    )
     console.print()
     cost = ((one.id, one.kind, size(one.up_bytes), f"{one.seconds:.1f} s", one.epsilon) for one in plan.operators)
     console.print(table(("operator", "kind", "up per party", "time", "epsilon"), cost))
     console.print()
-    console.print(table(("who", "learns", "about"), ((leak.who.value, leak.what.value, leak.about) for leak in plan.leaks())))
+    console.print(
+        table(
+            ("who", "learns", "about"),
+            ((leak.who.value, leak.what.value, leak.about) for leak in plan.leaks()),
+        )
+    )
     console.print()
     verdicts = [("coordinator", found.coordinator), *found.verdicts.items()]
-    console.print(table(("verdict of", "effect", "why"), ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts)))
-
+    console.print(
+        table(
+            ("verdict of", "effect", "why"),
+            ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts),
+        )
+    )

@@ -47,6 +47,7 @@ from protocols.secure_sum import open_sum
 T = TypeVar("T")
 BODY = "body"
 CALL_SECONDS = 60.0
+PATIENCE = 60  # tries, a second apart, while a coordinator restarts
 MAX_RESULT = 1024 * 1024 * 1024
 
 
@@ -92,7 +93,7 @@ class Researcher(AbstractContextManager["Researcher"]):
         self.node = node
         address = node.config.address.coordinator
         if not address:
-            right = "set [address] coordinator = \"host:port\""
+            right = 'set [address] coordinator = "host:port"'
             raise ConfigError("no coordinator address", where=str(node.home / "inbond.toml"), right=right)
         self._address = address
         self._channel = tls.channel(address, node.credentials, node.keystore)
@@ -179,18 +180,19 @@ class Researcher(AbstractContextManager["Researcher"]):
 
         A sealed progress report is opened and given as `metrics`.
         """
-        patience = 60
+        patience = PATIENCE
         while True:
             try:
                 for event in self._stub.Watch(wire.WatchRequest(job=job, after=after)):
-                    after, patience = event.number, 60
+                    after, patience = event.number, PATIENCE
                     yield self._opened({"number": event.number, "time": event.time, **json.loads(event.body)}, job)
-                return
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or patience <= 0:
                     raise _translated(error, self._address) from None
                 patience -= 1
                 time.sleep(1.0)
+            else:
+                return
 
     def _opened(self, event: dict[str, Any], job: str) -> dict[str, Any]:
         box = event.pop("box", "")
@@ -234,7 +236,9 @@ class Researcher(AbstractContextManager["Researcher"]):
             raise Refused(view.reason, where=f"job {view.name}")
         if view.state != "finished":
             right = "inbond job status " + job
-            raise JobFailed(f"{view.state}: {view.reason or 'no reason was given'}", where=f"job {view.name}", right=right)
+            raise JobFailed(
+                f"{view.state}: {view.reason or 'no reason was given'}", where=f"job {view.name}", right=right
+            )
         return view
 
     def query(self, sql: str, **fields: Any) -> Answer:
@@ -298,13 +302,9 @@ class Researcher(AbstractContextManager["Researcher"]):
             raise PeerViolation("the parties' receipts disagree", where=job, right="the same result at every party")
         return receipts
 
-    def _answer(
-        self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]
-    ) -> Answer:
+    def _answer(self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> Answer:
         entries = self.catalogue()
-        contract = next(
-            entries[name].contracts[plan.dataset] for name in roster.names if name in entries
-        )
+        contract = next(entries[name].contracts[plan.dataset] for name in roster.names if name in entries)
         layout = QueryLayout.of(str(plan.sql), contract, noised=plan.noise.mechanism != "none")
         nothing = np.zeros(layout.shape, np.bool_)
         with CipherProcess(PUBLIC_4096) as cipher:
@@ -342,7 +342,9 @@ class Researcher(AbstractContextManager["Researcher"]):
             kept: dict[str, Any] = json.loads(self.node.keystore.get(_secret(job)))
         except InbondError:
             raise InbondError(
-                f"the keys of job {job} are not here", where=str(self.node.home), right="the node that submitted the job"
+                f"the keys of job {job} are not here",
+                where=str(self.node.home),
+                right="the node that submitted the job",
             ) from None
         return kept
 

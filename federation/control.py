@@ -101,7 +101,11 @@ class Control(control_pb2_grpc.ControlServicer):
             else wire.PartyVerdict(party=party, verdict=answer[1])
             for party, answer in answers.items()
         ]
-        own = {"effect": decision.effect.value, "reasons": list(explain(decision)), "permitted": decision.permitted}
+        own = {
+            "effect": decision.effect.value,
+            "reasons": list(explain(decision)),
+            "permitted": decision.permitted,
+        }
         return wire.ExplainReply(plan=json.dumps(plan.payload()), coordinator=json.dumps(own), verdicts=verdicts)
 
     # jobs
@@ -111,7 +115,8 @@ class Control(control_pb2_grpc.ControlServicer):
 
     def List(self, request: wire.ListRequest, context: grpc.ServicerContext) -> wire.JobList:  # noqa: N802, D102, ARG002 - named in control.proto
         return self._do(
-            context, lambda caller: wire.JobList(jobs=[self._view(row) for row in self._store.jobs(owner=caller)])
+            context,
+            lambda caller: wire.JobList(jobs=[self._view(row) for row in self._store.jobs(owner=caller)]),
         )
 
     def Cancel(self, request: wire.JobRequest, context: grpc.ServicerContext) -> wire.JobView:  # noqa: N802, D102 - named in control.proto
@@ -156,7 +161,12 @@ class Control(control_pb2_grpc.ControlServicer):
     def Nodes(self, request: wire.NodesRequest, context: grpc.ServicerContext) -> wire.NodesReply:  # noqa: N802, D102, ARG002 - named in control.proto
         def nodes(_caller: str) -> wire.NodesReply:
             links = {
-                party: {"since": info.since, "rtt": info.rtt, "bytes_in": info.bytes_in, "bytes_out": info.bytes_out}
+                party: {
+                    "since": info.since,
+                    "rtt": info.rtt,
+                    "bytes_in": info.bytes_in,
+                    "bytes_out": info.bytes_out,
+                }
                 for party, info in self._hub.connected().items()
             }
             return wire.NodesReply(status=json.dumps({"coordinator": self._node.name, "parties": links}))
@@ -176,7 +186,9 @@ class Control(control_pb2_grpc.ControlServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:2000])
         except ComplianceError as error:
             log.critical("evidence cannot be written", error=str(error))
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot write its evidence log; nothing was done")
+            context.abort(
+                grpc.StatusCode.UNAVAILABLE, "the coordinator cannot write its evidence log; nothing was done"
+            )
 
     def _owned(self, job: str, caller: str) -> JobRow:
         row = self._store.job(job)

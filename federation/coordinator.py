@@ -103,7 +103,12 @@ class Coordinator:
             still_valid=self._still_valid,
             welcome=self._welcome,
             limits=Limits(message=limits.message_mib * 1024 * 1024),
-            settings=HubSettings(heartbeat=life.heartbeat_seconds, dead_after=5 * life.heartbeat_seconds, rate=rate, burst=2 * rate),
+            settings=HubSettings(
+                heartbeat=life.heartbeat_seconds,
+                dead_after=5 * life.heartbeat_seconds,
+                rate=rate,
+                burst=2 * rate,
+            ),
             on_connect=self._connected,
             on_disconnect=lambda party: log.info("party left", party=party),
             tap=tap,

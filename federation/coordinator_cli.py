@@ -31,7 +31,7 @@ def init(
     country: Annotated[str, typer.Option(help="Where the coordinator is: ISO 3166-1 alpha-2, such as DE.")],
     home: Home = DEFAULT_HOME,
     *,
-    listen: Annotated[str, typer.Option(help="Own host:port.")] = "0.0.0.0:8440",  # noqa: S104 - a server's default
+    listen: Annotated[str, typer.Option(help="Own host:port.")] = "0.0.0.0:8440",
     json: Json = False,
 ) -> None:
     """Make the coordinator's folder: keys and configuration."""
@@ -44,7 +44,10 @@ def init(
 
 @app.command()
 def join(
-    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")], home: Home = DEFAULT_HOME, *, json: Json = False
+    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")],
+    home: Home = DEFAULT_HOME,
+    *,
+    json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
     show_joined(join_consortium(home, read_invitation(invitation)), json)
@@ -75,6 +78,11 @@ def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
         life = data["process"]
         running = f"{life['state']} (pid {life['pid']})" if life["running"] else "not running"
         console.print(facts({**data, "process": running, "parties": ", ".join(known) or "none", "jobs": len(jobs)}))
-        console.print(table(("job", "name", "kind", "state"), ((j["job"][:12], j["name"], j["kind"], j["state"]) for j in jobs)))
+        console.print(
+            table(
+                ("job", "name", "kind", "state"),
+                ((j["job"][:12], j["name"], j["kind"], j["state"]) for j in jobs),
+            )
+        )
 
     emit(data, json=json, human=human)

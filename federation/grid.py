@@ -54,9 +54,7 @@ class PartyGrid(Grid):
     def __init__(self, parties: Sequence[str], run_id: int, on_round: OnRound | None = None) -> None:
         self._names = {flower.node_id(party): party for party in parties}
         if len(self._names) != len(parties):
-            raise InbondError(
-                "two parties share a name or node id", where="job", right="name each party once"
-            )
+            raise InbondError("two parties share a name or node id", where="job", right="name each party once")
         flower.set_identity(run_id)
         self._run = flower.empty_run(run_id)
         self._on_round = on_round or (lambda _step, _round, _answered, _sent: None)
@@ -110,9 +108,7 @@ class PartyGrid(Grid):
             here = [key for key in message_ids if key in self._replies]
             return [self._taken(key) for key in here]
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send instructions and return the replies that come within `timeout` seconds (None: wait for all).
 
         What is still unanswered then is given up. Raises Unreachable when the coordinator is gone.
@@ -183,9 +179,7 @@ class PartyGrid(Grid):
 class RunnerGrid(PartyGrid):
     """The grid of a runner; `channel` leads to the coordinator. Its reader starts with it."""
 
-    def __init__(
-        self, channel: Channel, parties: Sequence[str], run_id: int, on_round: OnRound | None = None
-    ) -> None:
+    def __init__(self, channel: Channel, parties: Sequence[str], run_id: int, on_round: OnRound | None = None) -> None:
         super().__init__(parties, run_id, on_round)
         self._channel = channel
         threading.Thread(target=self._read, name="grid-reader", daemon=True).start()

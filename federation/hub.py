@@ -239,9 +239,7 @@ class Hub:
 
     def _connect(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         identity = self._identify(context)
-        session = _Session(
-            identity, context, Assembler(self._limits, self._wanted(identity.name)), time.monotonic()
-        )
+        session = _Session(identity, context, Assembler(self._limits, self._wanted(identity.name)), time.monotonic())
         with self._lock:
             mine = sum(stream.party == identity.name for stream in self._streams)
             if mine < self._settings.streams:
@@ -251,9 +249,7 @@ class Hub:
         if not context.add_callback(lambda: self._gone(session)):
             self._gone(session)
             return
-        threading.Thread(
-            target=self._read, args=(session, frames), name=f"hub-{identity.name}", daemon=True
-        ).start()
+        threading.Thread(target=self._read, args=(session, frames), name=f"hub-{identity.name}", daemon=True).start()
         for frame in session.outbox:
             session.bytes_out += len(frame)
             if self._tap is not None:
@@ -452,9 +448,7 @@ class Hub:
 
     def _known(self, party: str, known: _Pending) -> "Future[Reply]":
         if known.party != party:
-            raise Refused(
-                "this request id is in use for another party", where=party, right="use request_id()"
-            )
+            raise Refused("this request id is in use for another party", where=party, right="use request_id()")
         return known.future
 
 

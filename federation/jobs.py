@@ -134,7 +134,10 @@ class JobManager:
             expires=order.exp,
         )
         self._node.record(
-            EntryType.JOB, job=order.jti, subject=order.iss, data={"event": "submitted", "order": order.digest()}
+            EntryType.JOB,
+            job=order.jti,
+            subject=order.iss,
+            data={"event": "submitted", "order": order.digest()},
         )
         self._store.add_job(row)
         self._tell(order.jti, {"event": "state", "state": JobState.SUBMITTED})
@@ -216,12 +219,19 @@ class JobManager:
             self._end(job, JobEvent.FAIL, str(error))
         except Exception as error:
             log.exception("a job broke", job=job)
-            self._end(job, JobEvent.FAIL, f"an internal error ({type(error).__name__}); the coordinator's log has it")
+            self._end(
+                job,
+                JobEvent.FAIL,
+                f"an internal error ({type(error).__name__}); the coordinator's log has it",
+            )
 
     def _planned(self, job: str, order: JobOrder) -> Plan:
         plan = self.plan(order)
         self._store.change(job, plan=json.dumps(plan.payload()))
-        self._tell(job, {"event": "plan", "digest": plan.digest(), "parties": [one.name for one in plan.participants]})
+        self._tell(
+            job,
+            {"event": "plan", "digest": plan.digest(), "parties": [one.name for one in plan.participants]},
+        )
         self._move(job, JobEvent.DECIDE)
         return plan
 
@@ -285,7 +295,8 @@ class JobManager:
         kind = "admit" if binding else "explain"
         futures = {
             one.name: self._hub.request(
-                one.name, self._request(order.jti, one.name, kind, "", 0, 0, plan.digest(), ADMISSION_SECONDS, body)
+                one.name,
+                self._request(order.jti, one.name, kind, "", 0, 0, plan.digest(), ADMISSION_SECONDS, body),
             )
             for one in plan.participants
         }
@@ -374,14 +385,27 @@ class JobManager:
         path = self.result_path(job)
         path.with_suffix(".part").write_bytes(head + b"\n" + b"".join(parts.values()))
         path.with_suffix(".part").rename(path)
-        data = {"event": "finished", "result": blake3(path.read_bytes()).hexdigest(), "plan": running.plan.digest()}
+        data = {
+            "event": "finished",
+            "result": blake3(path.read_bytes()).hexdigest(),
+            "plan": running.plan.digest(),
+        }
         self._node.record(EntryType.RELEASE, job=job, subject=running.order.iss, data=data)
         self._end(job, JobEvent.FINISH, "")
 
     # the runner's questions
 
     def _request(
-        self, job: str, party: str, kind: str, step: str, round_: int, attempt: int, plan: str, seconds: float, body: Any
+        self,
+        job: str,
+        party: str,
+        kind: str,
+        step: str,
+        round_: int,
+        attempt: int,
+        plan: str,
+        seconds: float,
+        body: Any,
     ) -> Request:
         name = request_id(job, attempt, f"{kind}:{step}", round_, party)
         return Request(name, job, kind, step, round_, attempt, plan, time.time() + seconds, body)
@@ -454,13 +478,31 @@ class JobManager:
         self._store.keep_reply(request.id, job, facts, body)
         box = codec.decode(reply.body).config_records.get("progress")
         if box is not None and box["box"]:
-            self._tell(job, {"event": "progress", "party": party, "box": octets(codec.decode(reply.body), "progress", "box").hex(), "step": request.step, "round": request.round})
+            self._tell(
+                job,
+                {
+                    "event": "progress",
+                    "party": party,
+                    "box": octets(codec.decode(reply.body), "progress", "box").hex(),
+                    "step": request.step,
+                    "round": request.round,
+                },
+            )
 
     def _heard(self, job: str, event: RunnerEvent, rounds: int) -> None:
         """A finished exchange becomes an event for whoever watches."""
         if event.kind == "round":
             costs = self._store.costs(job)
-            self._tell(job, {"event": "step", "step": event.data["step"], "round": event.data["round"], "rounds": rounds, **costs})
+            self._tell(
+                job,
+                {
+                    "event": "step",
+                    "step": event.data["step"],
+                    "round": event.data["round"],
+                    "rounds": rounds,
+                    **costs,
+                },
+            )
         elif event.data.get("level") in {"ERROR", "CRITICAL"}:
             log.warning("runner", job=job, text=event.data.get("text"))
 
@@ -548,4 +590,3 @@ class JobManager:
 def _plain_model(state: RecordDict) -> bytes:
     """A plain job's model as raw float32."""
     return state.array_records[RESULT]["v"].numpy().tobytes()
-

@@ -11,7 +11,17 @@ from inbond.errors import JobFailed
 from inbond.records import vector_record
 
 app = ServerApp()
-STRATEGIES = ("FedAvg", "FedAdam", "FedAdagrad", "FedYogi", "FedAvgM", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum")
+STRATEGIES = (
+    "FedAvg",
+    "FedAdam",
+    "FedAdagrad",
+    "FedYogi",
+    "FedAvgM",
+    "FedMedian",
+    "FedTrimmedAvg",
+    "Krum",
+    "MultiKrum",
+)
 
 
 def stock(name: str, parties: int) -> strategy.Strategy:
@@ -19,7 +29,11 @@ def stock(name: str, parties: int) -> strategy.Strategy:
     if name not in STRATEGIES:
         raise JobFailed(f"no strategy {name}", right=f"one of {', '.join(STRATEGIES)}")
     made: strategy.Strategy = getattr(strategy, name)(
-        fraction_train=1.0, fraction_evaluate=1.0, min_train_nodes=parties, min_evaluate_nodes=parties, min_available_nodes=parties
+        fraction_train=1.0,
+        fraction_evaluate=1.0,
+        min_train_nodes=parties,
+        min_evaluate_nodes=parties,
+        min_available_nodes=parties,
     )
     return made
 

@@ -74,18 +74,14 @@ def make_plan(
     return plan
 
 
-def _participants(
-    order: JobOrder, contracts: Mapping[str, PublishedContract]
-) -> dict[str, PublishedContract]:
+def _participants(order: JobOrder, contracts: Mapping[str, PublishedContract]) -> dict[str, PublishedContract]:
     spec = order.spec
     offered = {name: held for name, held in sorted(contracts.items()) if held.dataset == spec.dataset}
     wanted = list(offered) if spec.parties == "all" else sorted(spec.parties)
     for name in wanted:
         if name not in offered:
             close = difflib.get_close_matches(name, offered, n=1)
-            right = (
-                f"did you mean `{close[0]}`?" if close else f"name parties of: {', '.join(offered) or 'none'}"
-            )
+            right = f"did you mean `{close[0]}`?" if close else f"name parties of: {', '.join(offered) or 'none'}"
             raise _wrong(f"party `{name}` offers no dataset `{spec.dataset}`", "parties", right)
     if not wanted:
         known = ", ".join(sorted({held.dataset for held in contracts.values()})) or "none"
@@ -203,9 +199,7 @@ class _Draft:
     def _protection(self) -> Protection:
         _, protocol, version = PLAIN_SUM if self.plain else MASKED_SUM
         parameters: dict[str, JsonValue] = {} if self.plain else {"key_mode": self.order.spec.key_mode}
-        return Protection(
-            mode=self.order.spec.protection, protocol=protocol, version=version, parameters=parameters
-        )
+        return Protection(mode=self.order.spec.protection, protocol=protocol, version=version, parameters=parameters)
 
     # --- queries ---
 
@@ -236,9 +230,7 @@ class _Draft:
         exact = noise.mechanism == "none"
         what = LeakKind.EXACT_AGGREGATE if exact else LeakKind.NOISED_AGGREGATE
         result = Leak(who=Role.RESEARCHER, what=what, about="groups of at least the minimum size")
-        counts = Leak(
-            who=Role.RESEARCHER, what=LeakKind.GROUP_COUNTS, about="groups of at least the minimum size"
-        )
+        counts = Leak(who=Role.RESEARCHER, what=LeakKind.GROUP_COUNTS, about="groups of at least the minimum size")
         return (*self._coordinator_leaks(), counts, result)
 
     def _coordinator_leaks(self) -> tuple[Leak, ...]:
@@ -275,9 +267,7 @@ class _Draft:
         wanted = self.order.spec.recipe
         if wanted is None or info is None or (info.name, info.version) != (wanted.name, wanted.version):
             asked = f"{wanted.name}/{wanted.version}" if wanted else "none"
-            raise _wrong(
-                f"recipe `{asked}` is not installed", "recipe", "name an installed recipe and version"
-            )
+            raise _wrong(f"recipe `{asked}` is not installed", "recipe", "name an installed recipe and version")
         for party, held in self.chosen.items():
             for column, _ in info.columns:
                 if column not in held.columns:

@@ -19,7 +19,9 @@ def recipe_info(spec: JobSpec) -> RecipeInfo | None:
     for point in points:
         if point.name == spec.recipe.name:
             return _described(point.load(), spec)
-    raise InvalidInput(f"recipe `{spec.recipe.name}` is not installed", where="job: recipe", right=f"one of {installed}")
+    raise InvalidInput(
+        f"recipe `{spec.recipe.name}` is not installed", where="job: recipe", right=f"one of {installed}"
+    )
 
 
 def _described(recipe: Any, spec: JobSpec) -> RecipeInfo:

@@ -159,9 +159,7 @@ class RunnerProcess:
                 for key in head["ids"]:
                     self._give_up(str(key))
             case "round" | "log" as kind:
-                self._on_event(
-                    RunnerEvent(kind, {str(name): _plain(value) for name, value in head["data"].items()})
-                )
+                self._on_event(RunnerEvent(kind, {str(name): _plain(value) for name, value in head["data"].items()}))
             case "result":
                 self._finish(codec.decode(packet.body))
             case "failed":

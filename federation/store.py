@@ -68,7 +68,7 @@ class CoordinatorStore:
         """Party name -> its signed catalogue."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(schema.parties.c.name, schema.parties.c.catalogue)).all()
-        return {name: token for name, token in rows}
+        return {row.name: row.catalogue for row in rows}
 
     def first_sight(self, issuer: str, jti: str, expires: float) -> bool:
         """Note an order's identity; False when it was seen before (a replay), also before a restart."""
@@ -116,7 +116,7 @@ class CoordinatorStore:
         """Party -> its signed verdict."""
         query = select(schema.verdicts.c.party, schema.verdicts.c.token).where(schema.verdicts.c.job == job)
         with self._engine.connect() as connection:
-            return {party: token for party, token in connection.execute(query).all()}
+            return {row.party: row.token for row in connection.execute(query)}
 
     def reply(self, request: str) -> KeptReply | None:
         """The reply a party gave to this request, or None."""
@@ -148,7 +148,9 @@ class CoordinatorStore:
     def add_event(self, job: str, body: Mapping[str, Any]) -> int:
         """Append an event for whoever watches the job; returns its number."""
         with self._engine.begin() as connection:
-            last = connection.execute(select(func.max(schema.events.c.number)).where(schema.events.c.job == job)).scalar()
+            last = connection.execute(
+                select(func.max(schema.events.c.number)).where(schema.events.c.job == job)
+            ).scalar()
             number = (last or 0) + 1
             text = json.dumps(body)
             connection.execute(insert(schema.events).values(job=job, number=number, time=time.time(), body=text))

@@ -31,14 +31,24 @@ def init(
     json: Json = False,
 ) -> None:
     """Make a user's folder: keys and configuration."""
-    make_node("user", name, consortium, country, home, AddressSection(coordinator=coordinator, authority="", listen=""))
+    make_node(
+        "user",
+        name,
+        consortium,
+        country,
+        home,
+        AddressSection(coordinator=coordinator, authority="", listen=""),
+    )
     data = {"home": str(home), "next": f"inbond user join INVITATION --home {home}"}
     emit(data, json=json, human=lambda console: console.print(facts(data)))
 
 
 @app.command()
 def join(
-    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")], home: Home = DEFAULT_HOME, *, json: Json = False
+    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")],
+    home: Home = DEFAULT_HOME,
+    *,
+    json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
     show_joined(join_consortium(home, read_invitation(invitation)), json)
@@ -48,6 +58,10 @@ def join(
 def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Who this node is and until when its certificate holds."""
     config = load(home)
-    data = {"name": config.node.name, "country": config.node.country, "coordinator": config.address.coordinator}
+    data = {
+        "name": config.node.name,
+        "country": config.node.country,
+        "coordinator": config.address.coordinator,
+    }
     data |= certificate_facts(home) if (home / "certs").exists() else {"id": "not joined yet"}
     emit(data, json=json, human=lambda console: console.print(facts(data)))

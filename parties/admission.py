@@ -49,7 +49,9 @@ class Proposal:
 class Admission:
     """The party's door for new jobs."""
 
-    def __init__(self, node: Node, store: PartyStore, catalogue: Catalogue, engine: Engine, budget: BudgetLedger) -> None:
+    def __init__(
+        self, node: Node, store: PartyStore, catalogue: Catalogue, engine: Engine, budget: BudgetLedger
+    ) -> None:
         self._node, self._store, self._catalogue = node, store, catalogue
         self._engine, self._budget = engine, budget
 
@@ -60,7 +62,9 @@ class Admission:
         ordered; (4) protocol and recipe are known here; (5) policy; (6) budget.
         """
         now = utc_now()
-        order = open_order(proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now)
+        order = open_order(
+            proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now
+        )
         plan = load_plan(proposal.plan, "plan")
         contract = self._catalogue.contracts.get(plan.dataset)
         decision = self._decision(order, plan, contract, proposal.sum_key, now)
@@ -71,7 +75,7 @@ class Admission:
         self._record(order, plan, verdict, decision, binding)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer())
         if binding and epoch is not None:
-            self._admit(order, plan, proposal, token, epoch)
+            self._admit(order, proposal, token, epoch)
         return token
 
     def _first_sight(self, order: JobOrder) -> bool:
@@ -88,7 +92,13 @@ class Admission:
             names = frozenset(participant.name for participant in plan.participants)
             membership = Membership(order.consortium, names, frozenset({order.iss}))
             facts = admission_facts(
-                order, plan, contract, party=self._node.name, requester=requester, membership=membership, now=now
+                order,
+                plan,
+                contract,
+                party=self._node.name,
+                requester=requester,
+                membership=membership,
+                now=now,
             )
             decision = self._engine.decide_cached(facts.requests, facts.entities)
             if decision.permitted:
@@ -98,7 +108,7 @@ class Admission:
         return decision
 
     def _check_known(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes) -> None:
-        """(4) Only what is installed here runs: protocol and version, step names, recipe, its parameters and columns."""
+        """(4) Only what is installed here runs: protocol, version, steps, recipe, its parameters and columns."""
         check_protocol(plan, order.spec.rounds or 1)
         if order.sum_key_digest is not None and hashlib.sha256(sum_key).hexdigest() != order.sum_key_digest:
             raise InbondError("the researcher's key is not the one that was signed", right="the key of the order")
@@ -118,7 +128,12 @@ class Admission:
             )
 
     def _verdict(
-        self, order: JobOrder, plan: Plan, contract: DataContract | None, decision: Decision, epoch: EpochKey | None
+        self,
+        order: JobOrder,
+        plan: Plan,
+        contract: DataContract | None,
+        decision: Decision,
+        epoch: EpochKey | None,
     ) -> Verdict:
         return make_verdict(
             decision,
@@ -149,7 +164,7 @@ class Admission:
         kind = EntryType.ADMISSION if verdict.permitted else EntryType.REFUSAL
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
 
-    def _admit(self, order: JobOrder, plan: Plan, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
+    def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
         secrets = json.dumps({"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex()}).encode()
         self._store.admit(
             JobRow(
@@ -187,4 +202,3 @@ def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
 def _refusal(what: str, right: str) -> Decision:
     """A refusal that no policy needed to make."""
     return Decision(effect=Effect.DENY, determining=(), errors=(f"{what}; {right}" if right else what,))
-

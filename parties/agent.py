@@ -80,7 +80,7 @@ class Agent:
         limits, life = self.node.config.limits, self.node.config.life
         address = self.node.config.address.coordinator
         if not address:
-            right = "set [address] coordinator = \"host:port\""
+            right = 'set [address] coordinator = "host:port"'
             raise ConfigError("no coordinator address", where=str(self.home / "inbond.toml"), right=right)
 
         def connect() -> grpc.Channel:

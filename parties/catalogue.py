@@ -33,7 +33,4 @@ class Catalogue:
 
     def published(self) -> dict[str, object]:
         """What the consortium sees of the contracts: everything but where the table is."""
-        return {
-            name: contract.published()
-            for name, contract in self.contracts.items()
-        }
+        return {name: contract.published() for name, contract in self.contracts.items()}

@@ -28,7 +28,9 @@ from parties.connectors.base import DataError, check_source
 from parties.store import PartyStore
 from policies.contract import DataContract
 
-app = typer.Typer(no_args_is_help=True, help="A party node: its data stays here; only decided, protected outputs leave.")
+app = typer.Typer(
+    no_args_is_help=True, help="A party node: its data stays here; only decided, protected outputs leave."
+)
 
 
 @app.command()
@@ -42,16 +44,29 @@ def init(
     json: Json = False,
 ) -> None:
     """Make a party's folder: keys, configuration, and a place for data contracts."""
-    make_node("party", name, consortium, country, home, AddressSection(coordinator=coordinator, authority="", listen=""))
+    make_node(
+        "party",
+        name,
+        consortium,
+        country,
+        home,
+        AddressSection(coordinator=coordinator, authority="", listen=""),
+    )
     (home / "contracts").mkdir(exist_ok=True)
     (home / "policies").mkdir(exist_ok=True)
-    data = {"home": str(home), "next": f"put contracts into {home / 'contracts'}, then inbond party join INVITATION"}
+    data = {
+        "home": str(home),
+        "next": f"put contracts into {home / 'contracts'}, then inbond party join INVITATION",
+    }
     emit(data, json=json, human=lambda console: console.print(facts(data)))
 
 
 @app.command()
 def join(
-    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")], home: Home = DEFAULT_HOME, *, json: Json = False
+    invitation: Annotated[str, typer.Argument(help="The invitation, or @FILE.")],
+    home: Home = DEFAULT_HOME,
+    *,
+    json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
     show_joined(join_consortium(home, read_invitation(invitation)), json)
@@ -73,7 +88,11 @@ def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     data: dict[str, Any] = {"name": config.node.name, "country": config.node.country}
     data |= certificate_facts(home) if (home / "certs").exists() else {"id": "not joined yet"}
     data |= {"process": life_of(home, LIFE_SIGN), "budgets": _budgets(home)}
-    shown = {**data, "process": _sentence(data["process"]), "budgets": ", ".join(map(str, data["budgets"])) or "none"}
+    shown = {
+        **data,
+        "process": _sentence(data["process"]),
+        "budgets": ", ".join(map(str, data["budgets"])) or "none",
+    }
     emit(data, json=json, human=lambda console: console.print(facts(shown)))
 
 
@@ -126,10 +145,16 @@ def jobs(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
     def human(console: Any) -> None:
         cells = (
-            (row["job"][:12], row["state"], row.get("steps", 0), size(row.get("bytes_in", 0)), size(row.get("bytes_out", 0)), row.get("seconds", 0))
+            (
+                row["job"][:12],
+                row["state"],
+                row.get("steps", 0),
+                size(row.get("bytes_in", 0)),
+                size(row.get("bytes_out", 0)),
+                row.get("seconds", 0),
+            )
             for row in rows
         )
         console.print(table(("job", "state", "steps", "in", "out", "seconds"), cells))
 
     emit(rows, json=json, human=human)
-

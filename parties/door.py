@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 from blake3 import blake3
+from flwr.app import ConfigRecord, RecordDict
 
 from compliance.audit.entry import EntryType
 from compliance.errors import BudgetExceeded, ComplianceError
-from flwr.app import ConfigRecord, RecordDict
 from inbond import codec
 from inbond.errors import InbondError
 from inbond.messages import Buffer, Reply, Request, size
@@ -160,7 +160,14 @@ class Door:
 
     def _keep(self, request: Request, digest: str, reply: Reply) -> None:
         self._store.answer(
-            request.id, request.job, request.step, request.round, digest, reply.status, reply.reason, reply.body
+            request.id,
+            request.job,
+            request.step,
+            request.round,
+            digest,
+            reply.status,
+            reply.reason,
+            reply.body,
         )
 
     def _record(self, job: Job, request: Request, digest: str, reply: Reply, seconds: float) -> None:
@@ -185,7 +192,12 @@ class Door:
         return Reply(request.id, "refused", public)
 
     def _failed(self, request: Request, error: Exception) -> Reply:
-        log.error("failed", job=request.job, step=request.step or request.kind, error=f"{type(error).__name__}: {error}")
+        log.error(
+            "failed",
+            job=request.job,
+            step=request.step or request.kind,
+            error=f"{type(error).__name__}: {error}",
+        )
         self._note_failure(request, EntryType.REFUSAL, f"{type(error).__name__}: {error}")
         return Reply(request.id, "failed", FAILED)
 
@@ -200,4 +212,3 @@ class Door:
     def _text_reply(request: Request, name: str, token: str) -> Reply:
         content = RecordDict({name: ConfigRecord({"token": [token]})})
         return Reply(request.id, "ok", "", codec.encode(content))
-

@@ -13,6 +13,7 @@ from compliance.budget import BudgetLedger
 from inbond.child import ChildLimits
 from inbond.ipc import memory_file
 from inbond.node import Node, utc_now
+from inbond.tokens import payload_of
 from parties.admission import recipe_of
 from parties.answering import QueryJob
 from parties.catalogue import Catalogue
@@ -30,7 +31,6 @@ from policies.plan import load_plan
 from policies.sql import parse_query
 from policies.verdict import RefusedError, Verdict
 from protocols.masking import EpochKey
-from inbond.tokens import payload_of
 
 MIB = 1024 * 1024
 
@@ -46,7 +46,12 @@ class Job:
 
     def count(self, bytes_in: int, bytes_out: int, seconds: float) -> None:
         """Add one step to the totals the owner sees."""
-        for name, value in (("steps", 1), ("bytes_in", bytes_in), ("bytes_out", bytes_out), ("seconds", seconds)):
+        for name, value in (
+            ("steps", 1),
+            ("bytes_in", bytes_in),
+            ("bytes_out", bytes_out),
+            ("seconds", seconds),
+        ):
             self.totals[name] = round(self.totals[name] + value, 3)
 
 
@@ -141,7 +146,10 @@ class Jobs:
         """A worker with the permitted view and nothing else of this party."""
         spec = context.order.spec
         if spec.sql is not None:
-            app, columns = "parties.apps.fragment:app", [name for name, _ in parse_query(spec.sql, "job").uses]
+            app, columns = (
+                "parties.apps.fragment:app",
+                [name for name, _ in parse_query(spec.sql, "job").uses],
+            )
             settings: dict[str, Any] = {"sql": spec.sql, "contract": context.contract.published()}
             settings["noised"] = context.plan.noise.mechanism != "none"
         else:
@@ -149,7 +157,11 @@ class Jobs:
             if recipe is None or spec.recipe is None:
                 raise PolicyError("the job names no recipe", where=context.job)
             app, columns = "parties.apps.recipe:app", [need.name for need in recipe.columns]
-            settings = {"recipe": recipe.name, "version": recipe.version, "parameters": spec.recipe.parameters}
+            settings = {
+                "recipe": recipe.name,
+                "version": recipe.version,
+                "parameters": spec.recipe.parameters,
+            }
             settings["seed"] = int(context.plan.job[:8], 16)
         view = permitted_view(context.contract, list(dict.fromkeys(columns)), self._node.home)
         descriptor = _arrow_file(view)

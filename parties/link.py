@@ -299,9 +299,5 @@ def _translated(error: Any) -> InbondError:
     """Return what a broken call means for the user; a denied one is final."""
     details = str(error.details() or "")[:200]
     if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-        return Refused(
-            details, where="coordinator", right="check this node's certificate with the consortium"
-        )
-    return Unreachable(
-        details or "the stream broke", where="coordinator", right="the link tries again by itself"
-    )
+        return Refused(details, where="coordinator", right="check this node's certificate with the consortium")
+    return Unreachable(details or "the stream broke", where="coordinator", right="the link tries again by itself")

@@ -14,4 +14,3 @@ class PlainJob(JobSteps):
             "train": lambda _round, content: self.call("train.plain", content),
             "evaluate": lambda _round, content: self.call("evaluate.plain", content),
         }
-

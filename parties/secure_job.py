@@ -12,9 +12,9 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from inbond.cipher_process import CipherProcess
+from inbond.records import blob, blob_record, octets, settings, texts
 from inbond.roster import Roster, read_roster
 from inbond.signed_box import BoxLabel, seal_signed
-from inbond.records import blob, blob_record, octets, settings, texts
 from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.secure_session import SecureSession

@@ -90,7 +90,9 @@ class SecureSession:
             raise PeerViolation("the job key is not the one that the leader signed", where="job key")
         return key
 
-    def spec(self, step: str, round_: int, *, reals: int, exact: int, clip: float, params: str, context: bytes) -> SumSpec:
+    def spec(
+        self, step: str, round_: int, *, reals: int, exact: int, clip: float, params: str, context: bytes
+    ) -> SumSpec:
         """The full description of one sum; `context` is what the parties must agree on before it (the model)."""
         return SumSpec(
             job=self.job,
@@ -107,9 +109,7 @@ class SecureSession:
             context=hashlib.sha256(context).digest(),
         )
 
-    def contribute(
-        self, spec: SumSpec, cipher: Cipher, reals: NDArray[np.float32], exact: NDArray[np.int64]
-    ) -> bytes:
+    def contribute(self, spec: SumSpec, cipher: Cipher, reals: NDArray[np.float32], exact: NDArray[np.int64]) -> bytes:
         """This party's masked, encrypted contribution to the sum `spec`."""
         return cipher.encrypt(contribute(spec, self.me, self.epoch, reals, exact, minimum=self.minimum_parties))
 
@@ -117,4 +117,3 @@ class SecureSession:
     def open(spec: SumSpec, cipher: Cipher, blob: bytes) -> SumResult:
         """The joint sum; raises PeerViolation when it is not the sum of all parties' contributions to `spec`."""
         return open_sum(spec, cipher.decrypt(blob))
-

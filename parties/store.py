@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from inbond.messages import Status
 from inbond.database import open_database, sqlite_url
+from inbond.messages import Status
 from parties import schema
 
 LIVE = ("admitted", "running")
@@ -111,7 +111,15 @@ class PartyStore:
         return StoredReply(row["digest"], row["status"], row["reason"], body)
 
     def answer(
-        self, request: str, job: str, step: str, round_: int, digest: str, status: str, reason: str, body: Sequence[Any]
+        self,
+        request: str,
+        job: str,
+        step: str,
+        round_: int,
+        digest: str,
+        status: str,
+        reason: str,
+        body: Sequence[Any],
     ) -> None:
         """Keep the reply before it is sent; `body` is a sequence of buffers."""
         size = sum(memoryview(part).nbytes for part in body)

@@ -60,7 +60,13 @@ class TrainingJob(SecureJob):
         return self._spec("train", round_, reals=self._size, exact=self._metric_size, context=model.tobytes())
 
     def _final_spec(self, model: Model) -> SumSpec:
-        return self._spec("evaluate", 0, reals=0, exact=(1 + len(self._recipe.baselines)) * self._metric_size, context=model.tobytes())
+        return self._spec(
+            "evaluate",
+            0,
+            reals=0,
+            exact=(1 + len(self._recipe.baselines)) * self._metric_size,
+            context=model.tobytes(),
+        )
 
     # steps
 

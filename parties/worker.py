@@ -61,9 +61,7 @@ class WorkerProcess:
     ) -> None:
         self._job = job
         self._calls = threading.Lock()
-        self._child = spawn(
-            "parties.worker", limits=limits, env=env, extra_env=extra_env, name=f"worker of {job.name}"
-        )
+        self._child = spawn("parties.worker", limits=limits, env=env, extra_env=extra_env, name=f"worker of {job.name}")
         files = [job.view] if isinstance(job.view, int) else []
         head = {
             "app": job.app,
@@ -177,9 +175,7 @@ def _context(job: Mapping[str, Any], files: Sequence[int], state: RecordDict) ->
     )
 
 
-def _answer(
-    app: ClientApp, context: Context, head: Mapping[str, Any], body: Sequence[Buffer]
-) -> Sequence[Buffer]:
+def _answer(app: ClientApp, context: Context, head: Mapping[str, Any], body: Sequence[Buffer]) -> Sequence[Buffer]:
     if head["do"] == "state":
         return codec.encode(context.state)
     message: Message = flower.instruction(

@@ -54,9 +54,7 @@ def load_bundle(texts: Mapping[str, str], schema_text: str) -> Bundle:
     for name, text in texts.items():
         for policy_id, policy in _read(name, text, schema).items():
             if policy_id in found:
-                raise InvalidPolicy(
-                    f"policy id `{policy_id}` is used twice", where=name, right="rename one of them"
-                )
+                raise InvalidPolicy(f"policy id `{policy_id}` is used twice", where=name, right="rename one of them")
             found[policy_id] = policy
     if not found:
         raise InvalidPolicy("there is no policy", where="policies", right="load the baseline at least")
@@ -74,9 +72,7 @@ def load_baseline(extra: Mapping[str, str] | None = None) -> Bundle:
     """Return the built-in baseline with `extra` policies on top. Raises InvalidPolicy."""
     more = dict(extra or {})
     if "baseline.cedar" in more:
-        raise InvalidPolicy(
-            "cannot replace the baseline", where="baseline.cedar", right="give the file another name"
-        )
+        raise InvalidPolicy("cannot replace the baseline", where="baseline.cedar", right="give the file another name")
     return load_bundle({"baseline.cedar": baseline_text()} | more, schema_text())
 
 
@@ -111,18 +107,14 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> dict[str, dict[str, A
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
-        raise InvalidPolicy(
-            f"not readable as Cedar: {_one_line(error)}", where=name, right="mend it"
-        ) from error
+        raise InvalidPolicy(f"not readable as Cedar: {_one_line(error)}", where=name, right="mend it") from error
     if parsed.get("templates"):
         raise InvalidPolicy("templates are not read", where=name, right="write the policy out")
     named: dict[str, dict[str, Any]] = {}
     for policy in parsed["staticPolicies"].values():
         policy_id = _annotated_id(name, policy)
         if policy_id in named:
-            raise InvalidPolicy(
-                f"policy id `{policy_id}` is used twice", where=name, right="rename one of them"
-            )
+            raise InvalidPolicy(f"policy id `{policy_id}` is used twice", where=name, right="rename one of them")
         named[policy_id] = policy
     _validate(name, text, schema)
     return named
@@ -156,9 +148,7 @@ def _note(policy_id: str, policy: Mapping[str, Any]) -> PolicyNote:
     unknown = [kind for kind in kinds if kind not in set(ObligationKind)]
     if unknown:
         known = ", ".join(ObligationKind)
-        raise InvalidPolicy(
-            f"unknown obligation `{unknown[0]}`", where=policy_id, right=f"use one of {known}"
-        )
+        raise InvalidPolicy(f"unknown obligation `{unknown[0]}`", where=policy_id, right=f"use one of {known}")
     return PolicyNote(
         reason=annotations["reason"],
         remedy=annotations["remedy"],
@@ -189,8 +179,7 @@ def _slices(policies: Mapping[str, Mapping[str, Any]]) -> dict[str, cedarpy.Poli
     """
     actions = {only for policy in policies.values() if (only := _only_action(policy)) is not None}
     return {
-        action: _handle({i: p for i, p in policies.items() if _only_action(p) in {None, action}})
-        for action in actions
+        action: _handle({i: p for i, p in policies.items() if _only_action(p) in {None, action}}) for action in actions
     }
 
 

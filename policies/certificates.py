@@ -35,9 +35,7 @@ def make_authority(
     """The self-signed CA certificate, valid 1 to 90 days (X509-SVID section 3.2: its ID has no path)."""
     check_trust_domain(trust_domain)
     if not 1 <= days <= MAX_AUTHORITY_DAYS:
-        raise InvalidInput(
-            f"CA lifetime of {days} days", where=trust_domain, right=f"1 to {MAX_AUTHORITY_DAYS}"
-        )
+        raise InvalidInput(f"CA lifetime of {days} days", where=trust_domain, right=f"1 to {MAX_AUTHORITY_DAYS}")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{trust_domain} authority"[:64])])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(_SCHEME + trust_domain)])
@@ -67,9 +65,7 @@ def load_request(data: bytes) -> x509.CertificateSigningRequest:
             return x509.load_pem_x509_csr(data)
         return x509.load_der_x509_csr(data)
     except ValueError:
-        raise InvalidIdentity(
-            "not a certificate signing request", right="one PKCS#10 request, DER or PEM"
-        ) from None
+        raise InvalidIdentity("not a certificate signing request", right="one PKCS#10 request, DER or PEM") from None
 
 
 def requested_key(request: x509.CertificateSigningRequest) -> PublicKey:
@@ -133,9 +129,7 @@ def authority_domain(authority: x509.Certificate) -> str:
         constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
         names = authority.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        raise InvalidIdentity(
-            "not a consortium's CA certificate", right="CA=true and one spiffe:// URI SAN"
-        ) from None
+        raise InvalidIdentity("not a consortium's CA certificate", right="CA=true and one spiffe:// URI SAN") from None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if not constraints.ca or len(uris) != 1 or not uris[0].startswith(_SCHEME):
         raise InvalidIdentity("not a consortium's CA certificate", right="CA=true and one spiffe:// URI SAN")
@@ -167,14 +161,10 @@ def _builder(
     )
 
 
-def _check_lifetime(
-    spiffe_id: SpiffeId, authority: x509.Certificate, now: datetime, lifetime: timedelta
-) -> None:
+def _check_lifetime(spiffe_id: SpiffeId, authority: x509.Certificate, now: datetime, lifetime: timedelta) -> None:
     where = str(spiffe_id)
     if not timedelta(0) < lifetime <= MAX_LEAF_LIFETIME:
-        raise InvalidInput(
-            f"certificate lifetime of {lifetime}", where=where, right="more than 0 and at most 24 h"
-        )
+        raise InvalidInput(f"certificate lifetime of {lifetime}", where=where, right="more than 0 and at most 24 h")
     if spiffe_id.trust_domain != authority_domain(authority):
         raise InvalidInput("name of another trust domain", where=where, right=authority_domain(authority))
     if not authority.not_valid_before_utc <= now < authority.not_valid_after_utc:
@@ -185,9 +175,7 @@ def _check_lifetime(
 def _names(spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str]) -> x509.SubjectAlternativeName:
     """The SPIFFE ID and, for nodes that others dial, the addresses that TLS clients compare."""
     if (dns or ips) and spiffe_id.role not in SERVING_ROLES:
-        raise InvalidInput(
-            "host names in a certificate", where=str(spiffe_id), right="none: only servers are dialled"
-        )
+        raise InvalidInput("host names in a certificate", where=str(spiffe_id), right="none: only servers are dialled")
     try:
         hosts: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         hosts += [x509.IPAddress(ip_address(text)) for text in ips]

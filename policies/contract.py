@@ -167,9 +167,7 @@ class NoiseRule(Value):
     @model_validator(mode="after")
     def _epsilon_when_required(self) -> "NoiseRule":
         if (self.mode == "required") != (self.epsilon is not None):
-            raise ValueError(
-                "noise and epsilon go together; write {mode: required, epsilon: 1.0} or {mode: none}"
-            )
+            raise ValueError("noise and epsilon go together; write {mode: required, epsilon: 1.0} or {mode: none}")
         return self
 
 
@@ -223,9 +221,7 @@ class PublishedContract(Value):
     def _noise_needs_its_figures(self) -> "PublishedContract":
         given = self.budget is not None and "max_rows_per_subject" in self.model_fields_set
         if self.noise.mode == "required" and not given:
-            raise ValueError(
-                "required noise cannot be accounted for; add `budget` and `max_rows_per_subject`"
-            )
+            raise ValueError("required noise cannot be accounted for; add `budget` and `max_rows_per_subject`")
         lowered = [name.lower() for name in self.columns]
         if len(set(lowered)) != len(lowered):
             raise ValueError("two columns differ only in case, which DuckDB cannot tell apart; rename one")

@@ -18,9 +18,7 @@ TYP = "inbond-denylist+jws"
 MAX_BYTES = 4 * 1024 * 1024
 
 
-def extended(
-    denied: DenyList, now: datetime, *, serials: Iterable[int] = (), ids: Iterable[SpiffeId] = ()
-) -> DenyList:
+def extended(denied: DenyList, now: datetime, *, serials: Iterable[int] = (), ids: Iterable[SpiffeId] = ()) -> DenyList:
     """The next version of `denied`, with these serials and names added; nothing is ever taken off."""
     return DenyList(
         denied.version + 1,
@@ -60,9 +58,7 @@ def from_token(token: str, trust: TrustStore, now: datetime) -> DenyList:
             where=TYP,
             right="the newest",
         )
-    if denied.version == trust.denied.version and replace(denied, issued=None) != replace(
-        trust.denied, issued=None
-    ):
+    if denied.version == trust.denied.version and replace(denied, issued=None) != replace(trust.denied, issued=None):
         raise InvalidIdentity(f"two deny lists {denied.version}", where=TYP, right="one list per version")
     return denied
 

@@ -74,9 +74,7 @@ def read_document(text: str, where: str) -> Document:
 
 def _read_json(text: str, where: str) -> Document:
     try:
-        value = json.loads(
-            text, object_pairs_hook=lambda pairs: _unique(pairs, where), parse_constant=_refuse_constant
-        )
+        value = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, where), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"not readable as JSON: {error}", where=where, right="mend the JSON") from error
     _refuse_depth(value, where)
@@ -126,9 +124,7 @@ def _refuse_anchors(text: str, where: str) -> None:
             raise InvalidInput("nested too deeply", where=where, right=f"at most {MAX_DEPTH} levels")
         if isinstance(event, yaml.NodeEvent) and event.anchor:
             line = event.start_mark.line + 1 if event.start_mark else 0
-            raise InvalidInput(
-                "anchors and aliases are not read", where=f"{where}:{line}", right="write the value out"
-            )
+            raise InvalidInput("anchors and aliases are not read", where=f"{where}:{line}", right="write the value out")
 
 
 def _yaml_fault(error: Exception) -> str:
@@ -142,9 +138,7 @@ def _collect_lines(node: yaml.Node | None, path: Path, lines: dict[Path, int], w
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
-                raise InvalidInput(
-                    "a key is not text", where=f"{where}:{line}", right="use plain names as keys"
-                )
+                raise InvalidInput("a key is not text", where=f"{where}:{line}", right="use plain names as keys")
             step = (*path, key.value)
             if step in lines:
                 raise InvalidInput(

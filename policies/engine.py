@@ -64,9 +64,7 @@ class Engine:
     def _authorize(self, request: AccessRequest, entities: EntitySet) -> Decision:
         policies = self.bundle.slices.get(request.action, self.bundle.unscoped)
         try:
-            result = cedarpy.is_authorized(
-                request.cedar(), policies, self._parsed(entities), self.bundle.schema
-            )
+            result = cedarpy.is_authorized(request.cedar(), policies, self._parsed(entities), self.bundle.schema)
             return self._explain(request, result)
         except Exception as error:  # noqa: BLE001  whatever the evaluator raises must deny, never pass
             return self._failed(f"{type(error).__name__}: {error}", request.about)

@@ -75,23 +75,17 @@ def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer) -> str:
         "alg": ALGORITHM,
         "kid": _key_id(signer.spiffe_id, signer.key.public_key()),
         "typ": typ,
-        "x5c": [
-            base64.b64encode(der).decode() for der in signer.chain
-        ],  # RFC 7515 section 4.1.6: not base64url
+        "x5c": [base64.b64encode(der).decode() for der in signer.chain],  # RFC 7515 section 4.1.6: not base64url
     }
     try:
         body = canonical(dict(payload))
     except (InvalidInput, UnicodeError):
-        raise InvalidInput(
-            "not JSON", where=typ, right="text keys, finite numbers, whole numbers to 2^53"
-        ) from None
+        raise InvalidInput("not JSON", where=typ, right="text keys, finite numbers, whole numbers to 2^53") from None
     signed = f"{_encode(canonical(header))}.{_encode(body)}"
     return f"{signed}.{_encode(signer.key.sign(signed.encode()))}"
 
 
-def verify(
-    token: str, *, typ: str, trust: TrustStore, now: datetime, max_bytes: int = DEFAULT_MAX_BYTES
-) -> Verified:
+def verify(token: str, *, typ: str, trust: TrustStore, now: datetime, max_bytes: int = DEFAULT_MAX_BYTES) -> Verified:
     """Open a token; raises InvalidIdentity naming the first rule that fails.
 
     (1) size and three parts; (2) header: canonical, exactly alg, kid, typ, x5c; (3) algorithm and type; (4)
@@ -105,15 +99,11 @@ def verify(
     peer = identify(chain[0], trust, now, intermediates=chain[1:])
     key = load_certificate(chain[0]).public_key()
     if not isinstance(key, Ed25519PublicKey) or header["kid"] != _key_id(peer.spiffe_id, key):
-        raise InvalidIdentity(
-            "the key is not the one named", where=typ, right="an Ed25519 certificate and its kid"
-        )
+        raise InvalidIdentity("the key is not the one named", where=typ, right="an Ed25519 certificate and its kid")
     try:
         key.verify(_decode(signature, typ), f"{head}.{body}".encode())
     except InvalidSignature:
-        raise InvalidIdentity(
-            "signature does not verify", where=typ, right=f"signed by {peer.spiffe_id}"
-        ) from None
+        raise InvalidIdentity("signature does not verify", where=typ, right=f"signed by {peer.spiffe_id}") from None
     payload = _canonical_object(_decode(body, typ), typ)
     if "iss" in payload and payload["iss"] != str(peer.spiffe_id):
         raise InvalidIdentity("iss is not the signer", where=typ, right=str(peer.spiffe_id))
@@ -148,9 +138,7 @@ def check_claims(
     issued, starts, expires = (_seconds(payload, name) for name in ("iat", "nbf", "exp"))
     clock, leeway = now.timestamp(), skew.total_seconds()
     if max(issued, starts) > clock + leeway:
-        raise InvalidIdentity(
-            "from the future", where="iat" if issued > starts else "nbf", right="equal clocks"
-        )
+        raise InvalidIdentity("from the future", where="iat" if issued > starts else "nbf", right="equal clocks")
     if expires <= max(issued, starts) or expires + leeway <= clock:
         raise InvalidIdentity("expired", where="exp", right="a fresh message")
     end = datetime.fromtimestamp(expires, now.tzinfo)
@@ -170,9 +158,7 @@ def _key_id(spiffe_id: SpiffeId, key: Ed25519PublicKey) -> str:
 
 def _parts(token: str, typ: str, max_bytes: int) -> tuple[str, str, str]:
     if len(token) > max_bytes or not token.isascii():
-        raise InvalidIdentity(
-            "too long or not ASCII", where=typ, right=f"at most {max_bytes} bytes of JWS compact"
-        )
+        raise InvalidIdentity("too long or not ASCII", where=typ, right=f"at most {max_bytes} bytes of JWS compact")
     parts = token.split(".")
     if len(parts) != 3 or len(parts[0]) > MAX_HEADER_BYTES:
         raise InvalidIdentity("not JWS compact", where=typ, right="header.payload.signature")
@@ -182,9 +168,7 @@ def _parts(token: str, typ: str, max_bytes: int) -> tuple[str, str, str]:
 def _header(part: str, typ: str) -> dict[str, JSON]:
     header = _canonical_object(_decode(part, typ), typ)
     if header.keys() != _HEADER_KEYS:
-        raise InvalidIdentity(
-            "unknown or missing header fields", where=typ, right="exactly alg, kid, typ, x5c"
-        )
+        raise InvalidIdentity("unknown or missing header fields", where=typ, right="exactly alg, kid, typ, x5c")
     if header["alg"] != ALGORITHM:
         raise InvalidIdentity("algorithm", where=typ, right=f"{ALGORITHM} (Ed25519) only")
     if header["typ"] != typ:
@@ -193,14 +177,8 @@ def _header(part: str, typ: str) -> dict[str, JSON]:
 
 
 def _chain(x5c: JSON, typ: str) -> list[bytes]:
-    if (
-        not isinstance(x5c, list)
-        or not 1 <= len(x5c) <= MAX_CHAIN
-        or not all(isinstance(c, str) for c in x5c)
-    ):
-        raise InvalidIdentity(
-            "no certificate chain", where=f"{typ} x5c", right=f"1 to {MAX_CHAIN} certificates"
-        )
+    if not isinstance(x5c, list) or not 1 <= len(x5c) <= MAX_CHAIN or not all(isinstance(c, str) for c in x5c):
+        raise InvalidIdentity("no certificate chain", where=f"{typ} x5c", right=f"1 to {MAX_CHAIN} certificates")
     try:
         return [base64.b64decode(text, validate=True) for text in x5c]
     except (binascii.Error, ValueError):

@@ -30,8 +30,6 @@ def _duty(obligation: Obligation) -> str:
             return f"Permitted if at least {facts['minimum_parties']} parties are in every sum."
         case ObligationKind.NOISE:
             epsilon = int(facts["epsilon_milli"]) / 1000
-            return (
-                f"Permitted if every release carries {facts['mechanism']} noise, epsilon at most {epsilon:g}."
-            )
+            return f"Permitted if every release carries {facts['mechanism']} noise, epsilon at most {epsilon:g}."
         case ObligationKind.ENCRYPT:
             return "Permitted if contributions leave this party encrypted."

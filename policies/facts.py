@@ -152,9 +152,7 @@ def _names_the_readers(case: _Case) -> bool:
     listed = all((recipient.id, recipient.country) in readers for recipient in order.spec.recipients)
     opened = LeakKind.JOINT_MODEL if plan.kind == "train" else LeakKind.GROUP_COUNTS
     root = f"spiffe://{order.consortium}/party"
-    parties = {
-        Reader(id=f"{root}/{found.name}", country=found.country, object=opened) for found in plan.participants
-    }
+    parties = {Reader(id=f"{root}/{found.name}", country=found.country, object=opened) for found in plan.participants}
     return listed and order.iss in {identity for identity, _ in readers} and parties <= set(plan.readers)
 
 
@@ -167,9 +165,7 @@ def _covers_the_query(case: _Case) -> bool:
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:
     context: Facts = (*case.common, ("use", use))
-    return AccessRequest(
-        case.user, "use", _column_ref(case, column), context, f"column `{column}`, use {use}"
-    )
+    return AccessRequest(case.user, "use", _column_ref(case, column), context, f"column `{column}`, use {use}")
 
 
 def _reveal(case: _Case, leak: Leak) -> AccessRequest:
@@ -208,9 +204,7 @@ def _entities(case: _Case, uses: tuple[tuple[str, str], ...], leaks: tuple[Leak,
             Entity(EntityRef("Learner", role.value), (("role", role.value),))
             for role in dict.fromkeys(leak.who for leak in leaks)
         ),
-        *dict.fromkeys(
-            Entity(_reader_ref(reader), (("country", reader.country),)) for reader in case.plan.readers
-        ),
+        *dict.fromkeys(Entity(_reader_ref(reader), (("country", reader.country),)) for reader in case.plan.readers),
     )
 
 

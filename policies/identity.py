@@ -30,9 +30,7 @@ MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_ID_BYTES = 2048  # SPIFFE-ID section 2.3
 _SCHEME = "spiffe://"
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?")
-_PATH = re.compile(
-    r"/(?:(?P<single>authority|coordinator)|(?P<role>party|user)/(?P<name>[a-z0-9][a-z0-9-]{0,62}))"
-)
+_PATH = re.compile(r"/(?:(?P<single>authority|coordinator)|(?P<role>party|user)/(?P<name>[a-z0-9][a-z0-9-]{0,62}))")
 _ID_FORM = "spiffe://<trust domain>/authority, /coordinator, /party/<name> or /user/<name>, all lower case"
 
 
@@ -55,9 +53,7 @@ class SpiffeId:
     def __post_init__(self) -> None:
         check_trust_domain(self.trust_domain)
         if not _PATH.fullmatch(self.path):
-            raise InvalidIdentity(
-                "not a SPIFFE ID of a consortium", where=repr(self.path[:80]), right=_ID_FORM
-            )
+            raise InvalidIdentity("not a SPIFFE ID of a consortium", where=repr(self.path[:80]), right=_ID_FORM)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -148,9 +144,7 @@ def identify(
     _check_domain(spiffe_id, trust)
     _check_leaf(extensions, spiffe_id)
     _check_dates(certificate.not_valid_before_utc, certificate.not_valid_after_utc, spiffe_id, now)
-    chain = _verified_chain(
-        certificate, [load_certificate(data) for data in intermediates], trust, spiffe_id, now
-    )
+    chain = _verified_chain(certificate, [load_certificate(data) for data in intermediates], trust, spiffe_id, now)
     for link in chain:
         _check_denied(link.serial_number, spiffe_id, trust)
     return PeerIdentity(
@@ -173,9 +167,7 @@ def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     try:
         return certificate.extensions
     except (ValueError, x509.DuplicateExtension):
-        raise InvalidIdentity(
-            "certificate extensions cannot be read", right="each at most once, well formed"
-        ) from None
+        raise InvalidIdentity("certificate extensions cannot be read", right="each at most once, well formed") from None
 
 
 def _spiffe_id(extensions: x509.Extensions) -> SpiffeId:
@@ -183,9 +175,7 @@ def _spiffe_id(extensions: x509.Extensions) -> SpiffeId:
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        raise InvalidIdentity(
-            "certificate without subject alternative name", right="exactly one URI SAN"
-        ) from None
+        raise InvalidIdentity("certificate without subject alternative name", right="exactly one URI SAN") from None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
         raise InvalidIdentity(f"certificate with {len(uris)} URI SANs", right="exactly one")
@@ -211,9 +201,7 @@ def _check_leaf(extensions: x509.Extensions, spiffe_id: SpiffeId) -> None:
     if usage is None or not usage.critical or not usage.value.digital_signature:
         raise InvalidIdentity("key usage", where=where, right="critical, with digitalSignature")
     if usage.value.key_cert_sign or usage.value.crl_sign:
-        raise InvalidIdentity(
-            "key usage may sign certificates", where=where, right="no keyCertSign, no cRLSign"
-        )
+        raise InvalidIdentity("key usage may sign certificates", where=where, right="no keyCertSign, no cRLSign")
     extended = _optional(extensions, x509.ExtendedKeyUsage)
     both = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
     if extended is not None and not both <= set(extended.value):

@@ -150,9 +150,7 @@ class _Reader:
 
     def statement(self, sql: str) -> exp.Select:
         if len(sql) > MAX_SQL_CHARACTERS:
-            raise self.refuse(
-                f"{len(sql)} characters is too long", f"at most {MAX_SQL_CHARACTERS} characters"
-            )
+            raise self.refuse(f"{len(sql)} characters is too long", f"at most {MAX_SQL_CHARACTERS} characters")
         try:
             self._limits(sql)
             trees = sqlglot.parse(sql, read=DIALECT)
@@ -251,9 +249,7 @@ class _Reader:
                 "use COUNT(*), COUNT(x), SUM(x), AVG(x) and plain columns that are grouped by",
             )
         self.only(node, "this", "big_int")
-        return Aggregate(
-            function, column := self._argument(node, function), self._output(alias, function, column)
-        )
+        return Aggregate(function, column := self._argument(node, function), self._output(alias, function, column))
 
     def _argument(self, node: exp.Expression, function: str) -> str | None:
         argument = node.this
@@ -282,9 +278,7 @@ class _Reader:
             raise self.refuse("GROUP BY holds something other than a column", "write GROUP BY a, b")
         named = [self.column(node) for node in nodes]
         if set(named) != set(groups) or len(named) != len(groups):
-            wanted = (
-                f"GROUP BY {', '.join(groups)}" if groups else "leave GROUP BY out, or select its columns"
-            )
+            wanted = f"GROUP BY {', '.join(groups)}" if groups else "leave GROUP BY out, or select its columns"
             raise self.refuse("GROUP BY does not match the plain columns selected", wanted)
 
     def predicate(self, node: exp.Expression) -> list[str]:
@@ -452,9 +446,7 @@ def _is_number(value: Parameter) -> bool:
 
 def _is_instant(value: Parameter) -> bool:
     try:
-        return (
-            isinstance(value, str) and len(value) >= len("2026-01-31") and bool(datetime.fromisoformat(value))
-        )
+        return isinstance(value, str) and len(value) >= len("2026-01-31") and bool(datetime.fromisoformat(value))
     except ValueError:
         return False
 
@@ -549,9 +541,7 @@ def _clamp(node: exp.Expression, low: int, high: int) -> exp.Expression:
     )
 
 
-def _where(
-    query: JointQuery, contract: PublishedContract, parameters: dict[str, Parameter]
-) -> list[exp.Expression]:
+def _where(query: JointQuery, contract: PublishedContract, parameters: dict[str, Parameter]) -> list[exp.Expression]:
     condition = query.tree.args.get("where")
     found: list[exp.Expression] = [exp.paren(_bind(condition.this.copy(), parameters))] if condition else []
     for name in query.groups:

@@ -97,9 +97,7 @@ def load_verdict(text: str, where: str = "verdict") -> Verdict:
     return validate(Verdict, read_document(text, where))
 
 
-def check_message(
-    verdict: Verdict, *, job: str, plan_digest: str, step: str, round_number: int, now: datetime
-) -> None:
+def check_message(verdict: Verdict, *, job: str, plan_digest: str, step: str, round_number: int, now: datetime) -> None:
     """Raise when a message lies outside of `verdict`; a step says which rounds it has.
 
     RefusedError when the verdict does not permit or has expired; InvalidInput when the message does not fit.

@@ -320,9 +320,7 @@ def _load_key(params: BfvParams, key: Bytes, kinds: Sequence[int]) -> tuple[int,
     try:
         loaded.load(ring.context, ring.scratch.path)
     except (RuntimeError, ValueError):
-        raise PeerViolation(
-            "a key does not load", where="bfv", right=f"send a key of {params.name}"
-        ) from None
+        raise PeerViolation("a key does not load", where="bfv", right=f"send a key of {params.name}") from None
     return kind, loaded
 
 
@@ -408,9 +406,7 @@ def _add_block(params: BfvParams, blobs: Sequence[_Blob], start: int) -> U64:
     total = blobs[0].words(start)
     for blob in blobs[1:]:
         total += blob.words(start)
-        np.minimum(
-            total, total - primes, out=total
-        )  # below the prime the difference wraps, and is the larger
+        np.minimum(total, total - primes, out=total)  # below the prime the difference wraps, and is the larger
     return total
 
 
@@ -450,9 +446,7 @@ class Decryptor:
                 self._seal.decrypt(cipher, plain)
                 self._ring.slots(plain, slots[row])
         except (RuntimeError, ValueError):
-            raise PeerViolation(
-                "a sum does not decrypt", where="bfv", right="add fresh ciphertexts"
-            ) from None
+            raise PeerViolation("a sum does not decrypt", where="bfv", right="add fresh ciphertexts") from None
         return slots
 
     def _ciphertexts(self, blob: _Blob) -> Iterator[Any]:

@@ -98,9 +98,7 @@ class NoiseSpec:
     def loss(self, sensitivity: float) -> tuple[float, float]:
         """(epsilon, delta) of one release with this L1 (Laplace) or L2 (Gaussian) sensitivity."""
         if sensitivity < 0 or not math.isfinite(sensitivity):
-            raise MisuseError(
-                "an impossible sensitivity", where="noise", right="give a finite one, 0 or more"
-            )
+            raise MisuseError("an impossible sensitivity", where="noise", right="give a finite one, 0 or more")
         if sensitivity == 0:
             return 0.0, 0.0
         if self.kind == "laplace":
@@ -136,9 +134,7 @@ class NoiseSpec:
 
 def _check(sensitivity: float, epsilon: float) -> None:
     if not (0 < sensitivity < math.inf and 0 < epsilon < math.inf):
-        raise MisuseError(
-            "impossible sensitivity or epsilon", where="noise", right="give positive, finite numbers"
-        )
+        raise MisuseError("impossible sensitivity or epsilon", where="noise", right="give positive, finite numbers")
 
 
 def _check_delta(delta: float) -> None:

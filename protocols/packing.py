@@ -88,9 +88,7 @@ def check_clip(clip: float) -> None:
         raise MisuseError("the clipping bound is out of range", where="clip", right="use 1e-20 to 1e20")
 
 
-def quantise(
-    layout: FieldLayout, reals: F32, clip: float, rng: np.random.Generator | None = None
-) -> Quantised:
+def quantise(layout: FieldLayout, reals: F32, clip: float, rng: np.random.Generator | None = None) -> Quantised:
     """Clip to [-clip, clip] and round stochastically to codes 0..top_code.
 
     Rounding is unbiased to 2**-16 of a step near zero and to float32's own precision near the bound. It needs
@@ -140,9 +138,7 @@ def pack(layout: FieldLayout, codes: U32) -> U64:
 def unpack(layout: FieldLayout, slots: U64, count: int) -> U64:
     """Slots of a sum to `count` summed codes (count,) uint64; the inverse of `pack`, guard bits included."""
     keep = np.uint64((1 << layout.field_bits) - 1)
-    stripes = [
-        (slots >> np.uint64(field * layout.field_bits)) & keep for field in range(layout.params.fields)
-    ]
+    stripes = [(slots >> np.uint64(field * layout.field_bits)) & keep for field in range(layout.params.fields)]
     return np.concatenate(stripes)[:count]
 
 
@@ -160,9 +156,7 @@ def to_limbs(values: I64, parties: int) -> U64:
     """
     _check_vector(values, np.int64, "exact")
     if not 1 <= parties <= MAX_EXACT_PARTIES:
-        raise MisuseError(
-            "too many parties for limbs", where="exact", right=f"sum over 1..{MAX_EXACT_PARTIES}"
-        )
+        raise MisuseError("too many parties for limbs", where="exact", right=f"sum over 1..{MAX_EXACT_PARTIES}")
     bound = ((1 << 59) - 1) // parties
     if values.size and (int(values.max()) > bound or int(values.min()) < -bound):
         raise MisuseError("a whole number is too large to sum", where="exact", right=f"stay within +-{bound}")

@@ -134,7 +134,5 @@ def named(name: str) -> BfvParams:
         MisuseError: no such set; sets are installed, never sent.
     """
     if name not in PARAMETER_SETS:
-        raise MisuseError(
-            "unknown parameter set", where="params", right=f"use one of {sorted(PARAMETER_SETS)}"
-        )
+        raise MisuseError("unknown parameter set", where="params", right=f"use one of {sorted(PARAMETER_SETS)}")
     return PARAMETER_SETS[name]

@@ -36,16 +36,12 @@ def seal(plaintext: bytes, recipient_public: bytes, context: bytes) -> bytes:
         MisuseError: plaintext or context above the limits, or a recipient key that is no X25519 key.
     """
     if len(plaintext) > MAX_PLAINTEXT or len(context) > MAX_CONTEXT:
-        raise MisuseError(
-            "too much to seal", where="seal", right=f"seal at most {MAX_PLAINTEXT} bytes at once"
-        )
+        raise MisuseError("too much to seal", where="seal", right=f"seal at most {MAX_PLAINTEXT} bytes at once")
     ephemeral = X25519PrivateKey.generate()
     try:
         shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient_public))
     except ValueError:
-        raise MisuseError(
-            "the recipient's key is unusable", where="seal", right="use an X25519 key"
-        ) from None
+        raise MisuseError("the recipient's key is unusable", where="seal", right="use an X25519 key") from None
     public = ephemeral.public_key().public_bytes_raw()
     return public + _cipher(shared, public, recipient_public).encrypt(_NONCE, plaintext, context)
 
@@ -59,9 +55,7 @@ def open_sealed(box: bytes, private: bytes, context: bytes) -> bytes:
     """
     if len(private) != KEY_BYTES:
         raise MisuseError("a private key has the wrong length", where="open_sealed", right="give 32 bytes")
-    failure = PeerViolation(
-        "a sealed box does not open", where="sealing", right="seal it to this key and context"
-    )
+    failure = PeerViolation("a sealed box does not open", where="sealing", right="seal it to this key and context")
     if not OVERHEAD <= len(box) <= OVERHEAD + MAX_PLAINTEXT or len(context) > MAX_CONTEXT:
         raise failure
     key, public = X25519PrivateKey.from_private_bytes(private), bytes(box[:KEY_BYTES])

@@ -62,18 +62,14 @@ class SumSpec:
         )
         _require(1e-20 <= self.clip <= 1e20, "the clipping bound is out of range", "use 1e-20 to 1e20")
         _require(self.round >= 0 and self.attempt >= 0, "round or attempt is negative", "count from 0")
-        _require(
-            len(self.plan_digest) == len(self.context) == DIGEST_BYTES, "a digest is malformed", "use SHA-256"
-        )
+        _require(len(self.plan_digest) == len(self.context) == DIGEST_BYTES, "a digest is malformed", "use SHA-256")
         self._check_roster()
 
     def _check_roster(self) -> None:
         names = self.parties
         limit = PARAMETER_SETS[self.params].max_summands
         _require(2 <= len(names) <= limit, "the roster has a wrong size", f"name 2 to {limit} parties")
-        _require(
-            list(names) == sorted(set(names)), "the roster is not sorted or repeats", "sort it, once each"
-        )
+        _require(list(names) == sorted(set(names)), "the roster is not sorted or repeats", "sort it, once each")
         _require(set(self.keys) == set(names), "keys and roster differ", "give one key for each party")
         _require(len(set(self.keys.values())) == len(names), "two parties share a key", "use distinct keys")
         for key in self.keys.values():
@@ -125,7 +121,7 @@ class SumResult(NamedTuple):
     exact: I64
 
 
-def contribute(  # noqa: PLR0917 - what, who, with which key, two vectors, and the test's dice
+def contribute(
     spec: SumSpec,
     me: str,
     epoch_private: EpochKey,
@@ -204,9 +200,7 @@ def open_sum(spec: SumSpec, slots: U64) -> SumResult:
     if slots.shape != (spec.rows, spec.parameters.degree) or slots.dtype != np.uint64:
         raise MisuseError("not the slots of this sum", where=spec.step, right="decrypt its blob first")
     parties = len(spec.parties)
-    _require(
-        bool((slots[:, 0] == parties * CANARY).all()), "the masks do not cancel", "sum the roster, once each"
-    )
+    _require(bool((slots[:, 0] == parties * CANARY).all()), "the masks do not cancel", "sum the roster, once each")
     body = slots[:, 1:].reshape(-1)
     packed, limbs, rest = np.split(body, np.cumsum([spec.layout.slots(spec.reals), 3 * spec.exact]))
     sums = packing.unpack(spec.layout, packed, packed.size * spec.parameters.fields)

@@ -1,0 +1,1 @@
+"""Tests, mirroring the packages; tests/system runs real consortia."""

@@ -32,9 +32,7 @@ _MAIL = re.compile(rb"[^\s\"@]+@[^\s\"@]+\.[A-Za-z]{2,}")
 _FIELDS = ("data", "job", "node", "subject", "time", "type")
 # Keys are ASCII and numbers integers, for which sorted compact JSON is exactly RFC 8785 (sections 3.2.2 and
 # 3.2.3); the C encoder is five times faster than a general canonicaliser.
-_canonical = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
-).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 class EntryType(StrEnum):

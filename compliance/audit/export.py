@@ -37,9 +37,7 @@ def export(database: Path, out: Path, *, certificates: Sequence[bytes] = ()) -> 
     try:
         note = store.last_checkpoint()
         if note is None:
-            raise ExportFailed(
-                "no checkpoint is signed yet", where=str(database), right="a node that signed one"
-            )
+            raise ExportFailed("no checkpoint is signed yet", where=str(database), right="a node that signed one")
         with translated(out, ExportFailed), out.open("xb") as file:
             try:
                 return _write(store, note, certificates, file)

@@ -200,9 +200,7 @@ class AuditLog:
     def _within(self, size: int | None) -> int:
         known = self.size
         if size is not None and not 0 <= size <= known:
-            raise InvalidProof(
-                f"the log has no size {size}", where=str(self._store.path), right=f"0 to {known}"
-            )
+            raise InvalidProof(f"the log has no size {size}", where=str(self._store.path), right=f"0 to {known}")
         return known if size is None else size
 
     def _commit_group(self) -> None:

@@ -118,9 +118,7 @@ class AuditStore:
         origin, vkey, size, frontier, link = rows[0]
         return Head(origin, vkey, Frontier.from_bytes(size, frontier), link)
 
-    def advance(
-        self, old_size: int, frontier: Frontier, entries: Sequence[NewEntry], nodes: Sequence[NewNode]
-    ) -> bool:
+    def advance(self, old_size: int, frontier: Frontier, entries: Sequence[NewEntry], nodes: Sequence[NewNode]) -> bool:
         """Append inside a transaction; False, and nothing done, where another writer was here since."""
         moved = self._connection.execute(
             "UPDATE head SET size = ?, frontier = ?, link = ? WHERE size = ?",
@@ -139,9 +137,7 @@ class AuditStore:
             )
         return True
 
-    def rows(
-        self, start: int, end: int, *, entry_type: str | None = None, job: str | None = None
-    ) -> Iterator[Row]:
+    def rows(self, start: int, end: int, *, entry_type: str | None = None, job: str | None = None) -> Iterator[Row]:
         """Yield the entries [start, end) in order, only those of a type or job where one is given."""
         wanted = {"end": end, "type": entry_type, "job": job, "page": PAGE}
         while page := [Row(*row) for row in self._rows(_SELECT_PAGE, {**wanted, "start": start})]:
@@ -166,9 +162,7 @@ class AuditStore:
         """Return the hash of a whole subtree; raises LogTampered where the rows it needs are missing."""
         base = level - level % TILE_LEVELS
         first, last = number << (level - base), (number + 1) << (level - base)
-        rows = self._rows(
-            _SELECT_NODES if base else _SELECT_LEAVES, {"first": first, "last": last, "level": base}
-        )
+        rows = self._rows(_SELECT_NODES if base else _SELECT_LEAVES, {"first": first, "last": last, "level": base})
         if len(rows) != last - first:
             raise LogTampered(
                 "entries or tree nodes are missing",
@@ -195,8 +189,6 @@ class AuditStore:
         rows = self._rows("SELECT note FROM checkpoints WHERE size = ?", (size,))
         return str(rows[0][0]) if rows else None
 
-    def _rows(
-        self, query: str, values: Sequence[object] | Mapping[str, object] = ()
-    ) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         with translated(self.path, LogUnavailable):
             return self._connection.execute(query, values).fetchall()

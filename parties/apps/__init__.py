@@ -1,0 +1,1 @@
+"""The Flower ClientApps that run in a job's worker process."""

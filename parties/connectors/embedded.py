@@ -28,8 +28,12 @@ class EmbeddedConnector:
     def columns(self, source: Source, folder: Path) -> Mapping[str, str]:
         """Name -> DuckDB type of the source's columns."""
         with self._connect(source, folder) as connection:
-            described = self._run(connection, source, f"DESCRIBE SELECT * FROM {self._relation(source, folder)}")
-            return {str(name): str(kind) for name, kind in zip(described["column_name"], described["column_type"], strict=True)}
+            relation = self._relation(source, folder)
+            described = self._run(connection, source, f"DESCRIBE SELECT * FROM {relation}")  # noqa: S608 - quoted
+            return {
+                str(name): str(kind)
+                for name, kind in zip(described["column_name"], described["column_type"], strict=True)
+            }
 
     def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path) -> pa.Table:
         """The named columns of every row, cast to the contract's types."""
@@ -54,11 +58,16 @@ class EmbeddedConnector:
         """The FROM clause, built as an expression: a path or table name is never pasted into SQL."""
         if source.kind == "duckdb":
             return exp.to_identifier(str(source.table), quoted=True).sql("duckdb")
-        reader = exp.Anonymous(this=READERS[source.kind], expressions=[exp.Literal.string(str(self._path(source, folder)))])
+        reader = exp.Anonymous(
+            this=READERS[source.kind], expressions=[exp.Literal.string(str(self._path(source, folder)))]
+        )
         return reader.sql("duckdb")
 
     def _connect(self, source: Source, folder: Path) -> duckdb.DuckDBPyConnection:
-        options: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        options: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
         try:
             if source.kind == "duckdb":
                 return duckdb.connect(str(self._path(source, folder)), read_only=True, config=options)

@@ -195,9 +195,7 @@ def check_statistics(values: Int64s, length: int, where: str) -> Int64s:
     values = np.asarray(values)
     if values.shape != (length,) or values.dtype.kind != "i":
         shown = f"{values.dtype} of shape {values.shape}"
-        raise RecipeError(
-            f"{shown} is not a sum of statistics", where=where, right=f"int64 of shape ({length},)"
-        )
+        raise RecipeError(f"{shown} is not a sum of statistics", where=where, right=f"int64 of shape ({length},)")
     if np.any(values >= SUM_LIMIT) or np.any(values <= -SUM_LIMIT):
         raise RecipeError("a sum is out of range", where=where, right="absolute values under 2^58")
     return values.astype(np.int64)
@@ -218,16 +216,12 @@ def needed_columns(view: pa.Table, needs: tuple[ColumnNeed, ...], where: str) ->
     """Return the needed columns of `view`, dictionaries decoded. Raises RecipeError for the first misfit."""
     for need in needs:
         if need.name not in view.column_names:
-            raise RecipeError(
-                f"column `{need.name}` is missing", where=where, right=f"a column of type {need.type}"
-            )
+            raise RecipeError(f"column `{need.name}` is missing", where=where, right=f"a column of type {need.type}")
         kind = _plain_type(view.schema.field(need.name).type)
         if not any(fits(kind) for fits in _ARROW[need.type]):
             raise RecipeError(f"column `{need.name}` is {kind}", where=where, right=f"type {need.type}")
         if view[need.name].null_count:
-            raise RecipeError(
-                f"column `{need.name}` has empty cells", where=where, right="a filter without them"
-            )
+            raise RecipeError(f"column `{need.name}` has empty cells", where=where, right="a filter without them")
     chosen = view.select([need.name for need in needs])
     return chosen.cast(pa.schema([pa.field(f.name, _plain_type(f.type)) for f in chosen.schema]))
 

@@ -29,8 +29,8 @@ from parties.recipes.base import (
     RecipeError,
     needed_columns,
 )
-from parties.recipes.mlp import MlpTask, Rows, model_length
 from parties.recipes.scores import WAPE_LENGTH, wape_metrics, wape_statistics
+from parties.recipes.shape import Rows, model_length
 from policies.contract import ColumnType, Use
 
 HISTORY = 8  # weeks behind a forecast
@@ -134,9 +134,7 @@ def _calendar(parameters: DemandParameters) -> dict[str, object]:
     try:
         end = date.fromordinal(first.toordinal() + days)
     except ValueError as error:
-        raise RecipeError(
-            "the weeks end after year 9999", where="first_week", right="a date of the data"
-        ) from error
+        raise RecipeError("the weeks end after year 9999", where="first_week", right="a date of the data") from error
     return {"by_region": parameters.by_region, "first_week": first, "end": end, "max_units": MAX_LINE_UNITS}
 
 
@@ -217,6 +215,8 @@ class DemandForecast(Recipe[DemandParameters]):
         split, end = parameters.train_weeks, parameters.train_weeks + parameters.test_weeks
         actual = panel.series[:, split:end].ravel()
         ceiling = CEILING * float(panel.series[:, :split].max(initial=0.0))
+        from parties.recipes.mlp import MlpTask  # noqa: PLC0415 - torch is for the worker that trains, not for the agent
+
         return MlpTask(
             train=_rows(panel, HISTORY, split),
             test=_rows(panel, split, end),

@@ -29,8 +29,8 @@ from parties.recipes.base import (
     RecipeError,
     needed_columns,
 )
-from parties.recipes.mlp import MlpTask, Rows, model_length
 from parties.recipes.scores import AP_LENGTH, score_metrics, score_statistics
+from parties.recipes.shape import Rows, model_length
 from policies.contract import CENTS, ColumnType, Use
 
 Column = NDArray[np.generic]
@@ -212,6 +212,8 @@ class FraudScore(Recipe[FraudParameters]):
         test = (day >= parameters.test_from) & (day <= parameters.test_to)
         tested = Rows.cut(features[test], labels[test])
         risk = np.log(np.maximum(features[test, AMOUNT_RATIO], EPSILON))
+        from parties.recipes.mlp import MlpTask  # noqa: PLC0415 - torch is for the worker that trains, not for the agent
+
         return MlpTask(
             train=Rows.cut(features[train], labels[train]),
             test=tested,

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from parties.recipes.base import (
-    FEATURE_LIMIT,
     Float32s,
     Int64s,
     LocalTask,
@@ -26,31 +25,10 @@ from parties.recipes.base import (
     moments,
     standardisation,
 )
+from parties.recipes.shape import Rows, initial_model, layer_shapes, model_length
 
-HIDDEN = (64, 32)
 ROUND_STRIDE = 1_000_003  # a prime: seeds of different jobs' rounds rarely meet
 Loss = Literal["absolute", "logistic"]
-
-
-def layer_shapes(inputs: int) -> list[tuple[int, int]]:
-    """Return (outputs, inputs) of each layer of the `inputs`-64-32-1 network."""
-    widths = (inputs, *HIDDEN, 1)
-    return list(zip(widths[1:], widths[:-1], strict=True))
-
-
-def model_length(inputs: int) -> int:
-    """Return the number of parameters of the `inputs`-64-32-1 network."""
-    return sum(outputs * (width + 1) for outputs, width in layer_shapes(inputs))
-
-
-def initial_model(inputs: int, seed: int) -> Float32s:
-    """Return a flat model drawn uniformly within 1/sqrt(fan-in), torch's rule for linear layers."""
-    rng = np.random.default_rng(seed)
-    layers = [
-        rng.uniform(-1.0, 1.0, outputs * (width + 1)) / np.sqrt(width)
-        for outputs, width in layer_shapes(inputs)
-    ]
-    return np.concatenate(layers).astype(np.float32)
 
 
 def forward(flat: Tensor, rows: Tensor) -> Tensor:
@@ -64,20 +42,6 @@ def forward(flat: Tensor, rows: Tensor) -> Tensor:
         if index < len(shapes) - 1:
             hidden = torch.relu(hidden)
     return hidden.squeeze(1)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Features (n x f) and targets (n,), both float32; features are cut to the limit of an exact sum."""
-
-    features: Float32s
-    targets: Float32s
-
-    @classmethod
-    def cut(cls, features: np.ndarray, targets: np.ndarray) -> "Rows":
-        """Return the rows as float32, features cut to +-1024."""
-        bounded = np.clip(features, -FEATURE_LIMIT, FEATURE_LIMIT)
-        return cls(bounded.astype(np.float32), targets.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -198,18 +162,14 @@ class MlpTask(LocalTask):
         return self._score(fit(self.initial(), rows, self._how, epochs=epochs, seed=self._seed), test)
 
     def _standardised(self, mean: Float32s, deviation: Float32s) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        train, test = (
-            torch.from_numpy((part.features - mean) / deviation) for part in (self._train, self._test)
-        )
+        train, test = (torch.from_numpy((part.features - mean) / deviation) for part in (self._train, self._test))
         return (train, torch.from_numpy(self._train.targets)), test
 
     def _score(self, model: Float32s, test: Tensor) -> Int64s:
         with torch.no_grad():
             outputs = forward(torch.from_numpy(model), test).numpy()
         if not np.isfinite(outputs).all():
-            raise RecipeError(
-                "the model's outputs are not finite", where="model", right="a smaller learning rate"
-            )
+            raise RecipeError("the model's outputs are not finite", where="model", right="a smaller learning rate")
         return self._measure(outputs)
 
     def _checked(self, model: Float32s) -> Float32s:

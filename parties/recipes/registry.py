@@ -26,9 +26,7 @@ def choose(installed: Iterable[EntryPoint], name: str, version: str) -> Recipe[A
             return recipe
     names = ", ".join(sorted({point.name for point in points})) or "nothing"
     there = ", ".join(f"{recipe.name} {recipe.version}" for recipe in found) or names
-    raise RecipeError(
-        f"recipe {name!r} {version!r} is not installed", where="recipe", right=f"installed: {there}"
-    )
+    raise RecipeError(f"recipe {name!r} {version!r} is not installed", where="recipe", right=f"installed: {there}")
 
 
 def _load(point: EntryPoint) -> Recipe[Any]:

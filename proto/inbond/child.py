@@ -124,9 +124,7 @@ def spawn(
     except OSError as error:
         ours.close()
         shutil.rmtree(home, ignore_errors=True)
-        raise InbondError(
-            f"cannot be started ({error.strerror})", where=name, right="free memory or files"
-        ) from None
+        raise InbondError(f"cannot be started ({error.strerror})", where=name, right="free memory or files") from None
     finally:
         theirs.close()
     return Child(process, Channel(ours, channel_limits, name=name), home, name)

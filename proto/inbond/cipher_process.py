@@ -118,9 +118,7 @@ class CipherProcess:
             JobFailed: the child failed.
         """
         if slots.ndim != 2 or slots.shape[1] != self._params.degree or slots.dtype != np.uint64:
-            raise MisuseError(
-                "not rows of slots", where="cipher", right=f"give (rows, {self._params.degree})"
-            )
+            raise MisuseError("not rows of slots", where="cipher", right=f"give (rows, {self._params.degree})")
         return self._ask(_ENCRYPT, np.ascontiguousarray(slots).data.cast("B"))
 
     def decrypt(self, blob: bytes) -> U64:
@@ -207,9 +205,7 @@ class CipherProcess:
 
 def _crash(operation: int) -> PeerViolation | JobFailed:
     if operation in (_LOAD, _DECRYPT):
-        return PeerViolation(
-            "a key or sum broke the cipher process", where="cipher", right="send a sound one"
-        )
+        return PeerViolation("a key or sum broke the cipher process", where="cipher", right="send a sound one")
     return JobFailed("the cipher process failed", where="cipher", right="try again; check memory limits")
 
 

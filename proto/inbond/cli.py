@@ -1,8 +1,9 @@
-"""The command line's root: finds its command groups by entry point, and alone turns errors into one line and an exit code."""
+"""The command line's root: finds command groups by entry point; alone turns errors into one line and an exit code."""
 
 import os
 import sys
-from importlib.metadata import entry_points, version
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
 
 import click
 import typer
@@ -12,7 +13,7 @@ from inbond.errors import InbondError
 from policies.errors import PolicyError
 from protocols.errors import PeerViolation, ProtocolError
 
-COMMANDS = "inbond.commands"
+COMMANDS, ROOT = "inbond.commands", "root-"
 EXIT_INPUT, EXIT_REFUSED, EXIT_PEER, EXIT_EVIDENCE, EXIT_INTERRUPTED = 2, 3, 4, 5, 130
 
 
@@ -22,10 +23,10 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-def build() -> typer.Typer:
-    """The application with every installed command group mounted under its entry point's name.
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application with the installed command groups that `arguments` may need, under their entry points' names.
 
-    A group is a Typer application; an entry point whose name starts with `+` adds its commands to the root.
+    A group is a Typer application; an entry point whose name starts with `root-` adds its commands to the root.
     """
     root = typer.Typer(
         name="inbond",
@@ -43,10 +44,18 @@ def build() -> typer.Typer:
         """Federated training and joint queries; every row stays where its owner and the law say it stays."""
         del show
 
-    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
-        group = point.load()
-        root.add_typer(group, name=None if point.name.startswith("root-") else point.name)
+    for point in _wanted(list(entry_points(group=COMMANDS)), arguments):
+        root.add_typer(point.load(), name=None if point.name.startswith(ROOT) else point.name)
     return root
+
+
+def _wanted(points: list[EntryPoint], arguments: Sequence[str]) -> list[EntryPoint]:
+    """The groups to load: the one that is named, or all where none is (help, a root command, a typing error).
+
+    Loading a group imports what it needs; a command should not wait for the others' imports.
+    """
+    named = [point for point in points if arguments and point.name == arguments[0]]
+    return named or sorted(points, key=lambda point: point.name)
 
 
 def exit_code(error: Exception) -> int:
@@ -66,7 +75,7 @@ def exit_code(error: Exception) -> int:
 
 def main() -> None:
     """Run the command line; every failure is one line on standard error."""
-    command = typer.main.get_command(build())
+    command = typer.main.get_command(build(sys.argv[1:]))
     try:
         code = command.main(standalone_mode=False)
     except click.ClickException as error:

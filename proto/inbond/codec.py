@@ -56,9 +56,7 @@ def _violation(what: str) -> PeerViolation:
 
 
 def _unsendable(what: str, where: str) -> InbondError:
-    return InbondError(
-        what, where=where, right="send little-endian bool, int, uint or float arrays and flat values"
-    )
+    return InbondError(what, where=where, right="send little-endian bool, int, uint or float arrays and flat values")
 
 
 # --- encoding -------------------------------------------------------------------------------------
@@ -120,9 +118,7 @@ def _numpy_header(data: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ..
     return dtype, tuple(shape), bool(fortran), head.tell()
 
 
-def _encode_values(
-    name: str, record: MetricRecord | ConfigRecord, target: records_pb2.Values
-) -> Iterator[Buffer]:
+def _encode_values(name: str, record: MetricRecord | ConfigRecord, target: records_pb2.Values) -> Iterator[Buffer]:
     for key, value in record.items():
         entry = target.values.add(name=key)
         if isinstance(value, bytes) and len(value) > BLOB:
@@ -168,9 +164,7 @@ def decode(body: Sequence[Buffer], limits: ContentLimits | None = None) -> Recor
     _check_counts(header, limits)
     buffers = iter(body[1:])
     try:
-        content = RecordDict(
-            {record.name: _decode_record(record, buffers, limits) for record in header.records}
-        )
+        content = RecordDict({record.name: _decode_record(record, buffers, limits) for record in header.records})
     except (TypeError, ValueError):
         raise _violation("values of a kind that the record cannot hold") from None
     if next(buffers, None) is not None:
@@ -210,19 +204,13 @@ def _decode_record(
     if kind == "arrays":
         return _decode_arrays(record.arrays, buffers, limits)
     if kind == "metrics":
-        return MetricRecord(
-            {entry.name: _decode_value(entry, buffers, limits) for entry in record.metrics.values}
-        )
+        return MetricRecord({entry.name: _decode_value(entry, buffers, limits) for entry in record.metrics.values})
     if kind == "config":
-        return ConfigRecord(
-            {entry.name: _decode_value(entry, buffers, limits) for entry in record.config.values}
-        )
+        return ConfigRecord({entry.name: _decode_value(entry, buffers, limits) for entry in record.config.values})
     raise _violation("a record of no kind")
 
 
-def _decode_arrays(
-    source: records_pb2.Arrays, buffers: Iterator[Buffer], limits: ContentLimits
-) -> ArrayRecord:
+def _decode_arrays(source: records_pb2.Arrays, buffers: Iterator[Buffer], limits: ContentLimits) -> ArrayRecord:
     record = ArrayRecord()
     for array in source.arrays:
         record[array.name] = _decode_array(array, buffers, limits)

@@ -119,7 +119,9 @@ def load(home: Path) -> NodeConfig:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(
-            "no node here", where=str(path), right="make one with `inbond party|coordinator|user init --home DIR`"
+            "no node here",
+            where=str(path),
+            right="make one with `inbond party|coordinator|user init --home DIR`",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", where=str(path), right="a UTF-8 file you may read") from None

@@ -63,9 +63,7 @@ class Credentials:
         """What `policies.envelope.sign` needs; raises ConfigError when the key is not the certified one."""
         key = keystore.signing_key
         if key.public_key() != load_certificate(self.signing_chain[0]).public_key():
-            raise ConfigError(
-                "another signing key is certified", where=str(self.spiffe_id), right="enrol this node"
-            )
+            raise ConfigError("another signing key is certified", where=str(self.spiffe_id), right="enrol this node")
         return Signer(self.spiffe_id, key, self.signing_chain)
 
     def with_denied(self, denied: DenyList) -> "Credentials":
@@ -97,9 +95,7 @@ class Credentials:
         try:
             return cls._from_json(json.loads(_read(path)))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, InvalidIdentity):
-            raise ConfigError(
-                "damaged credentials", where=str(path), right="enrol again or restore it"
-            ) from None
+            raise ConfigError("damaged credentials", where=str(path), right="enrol again or restore it") from None
 
     @classmethod
     def _from_json(cls, value: dict[str, Any]) -> "Credentials":
@@ -122,9 +118,7 @@ def _read(path: Path) -> bytes:
             raise ConfigError("file too large", where=str(path), right=f"at most {MAX_FILE_BYTES} bytes")
         return path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(
-            "this node is not enrolled", where=str(path), right="join with an invitation"
-        ) from None
+        raise ConfigError("this node is not enrolled", where=str(path), right="join with an invitation") from None
 
 
 def _denied(value: dict[str, Any]) -> DenyList:

@@ -62,15 +62,15 @@ def examine(home: Path) -> Iterator[Finding]:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):  # pragma: no cover - the installer refuses it before
-        raise InbondError(f"Python {sys.version.split()[0]}", right="Python 3.11 or newer")
     return f"{sys.version.split()[0]}, {ssl.OPENSSL_VERSION}"
 
 
 def _disk(home: Path) -> str:
     free = shutil.disk_usage(home if home.exists() else Path()).free // 2**20
     if free < FREE_MIB:
-        raise InbondError(f"{free} MiB free", where=str(home), right=f"at least {FREE_MIB} MiB, or evidence cannot be kept")
+        raise InbondError(
+            f"{free} MiB free", where=str(home), right=f"at least {FREE_MIB} MiB, or evidence cannot be kept"
+        )
     return f"{free} MiB free"
 
 
@@ -78,7 +78,9 @@ def _certificates(home: Path) -> str:
     node = Node.open(home, audit=False)
     left = (node.credentials.not_after - utc_now()).total_seconds() / 3600
     if left <= 0:
-        raise InbondError("the certificate has expired", where=str(home), right="start the node while the authority runs")
+        raise InbondError(
+            "the certificate has expired", where=str(home), right="start the node while the authority runs"
+        )
     return f"{Credentials.load(home / 'certs').spiffe_id}, {left:.1f} h left"
 
 
@@ -104,7 +106,9 @@ def _reach(config: NodeConfig) -> str:
             return f"{config.address.coordinator} answers"
     except (OSError, ValueError) as error:
         right = "a running coordinator, and the right [address] coordinator"
-        raise InbondError(f"no connection ({error})", where=config.address.coordinator or "[address]", right=right) from None
+        raise InbondError(
+            f"no connection ({error})", where=config.address.coordinator or "[address]", right=right
+        ) from None
 
 
 @app.command()
@@ -116,4 +120,3 @@ def doctor(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     emit(rows, json=json, human=lambda console: console.print(table(("checked", "", "finding"), cells)))
     if not all(one.well for one in findings):
         raise typer.Exit(2)
-

@@ -89,9 +89,7 @@ class Invitation:
         """Read an invitation; raises ConfigError without repeating any of it."""
         text = text.strip()
         if not text.startswith(PREFIX) or len(text) > MAX_INVITATION_BYTES:
-            raise ConfigError(
-                "not an invitation", where="invitation", right=f"the whole text from {PREFIX} on"
-            )
+            raise ConfigError("not an invitation", where="invitation", right=f"the whole text from {PREFIX} on")
         body = text.removeprefix(PREFIX)
         try:
             return cls._from_json(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
@@ -112,9 +110,7 @@ class Invitation:
         if not all(_ADDRESS.fullmatch(address) for address in addresses):
             raise ValueError
         expires = datetime.fromtimestamp(value["expires"], UTC)
-        return cls(
-            spiffe_id, value["enrol"], value["authority"], authority, expires, secret, value["coordinator"]
-        )
+        return cls(spiffe_id, value["enrol"], value["authority"], authority, expires, secret, value["coordinator"])
 
     @property
     def key(self) -> Ed25519PrivateKey:
@@ -158,18 +154,14 @@ def enrol(invitation_text: str, keystore: KeyStore, folder: Path, *, clock: Cloc
     """
     invitation = Invitation.parse(invitation_text)
     if clock() >= invitation.expires:
-        raise ConfigError(
-            "the invitation has expired", where="invitation", right="ask the authority for a new one"
-        )
+        raise ConfigError("the invitation has expired", where="invitation", right="ask the authority for a new one")
     trust = TrustStore(invitation.spiffe_id.trust_domain, (invitation.authority,))
     request = _signed_request(invitation, keystore)
     pinned = grpc.ssl_channel_credentials(to_pem(invitation.authority))
     address = invitation.enrol_address
     with grpc.secure_channel(address, pinned, tls.channel_options(())) as channel:
         reply = _call(channel, "Enrol", request, wire.Certificates, address)
-    made = _accept(
-        reply, invitation.spiffe_id, keystore, trust, address=invitation.authority_address, now=clock()
-    )
+    made = _accept(reply, invitation.spiffe_id, keystore, trust, address=invitation.authority_address, now=clock())
     made.save(folder)
     return made
 
@@ -238,9 +230,7 @@ def offline_accept(
         root = load_certificate(value["ca"].encode())
         certificates = wire.Certificates.FromString(base64.b64decode(value["certificates"], validate=True))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError, InvalidIdentity):
-        raise ConfigError(
-            "not a reply of an authority", where="reply", right="the file as it was signed"
-        ) from None
+        raise ConfigError("not a reply of an authority", where="reply", right="the file as it was signed") from None
     if root.fingerprint(hashes.SHA256()).hex() != fingerprint.replace(":", "").lower():
         raise ConfigError("reply of another authority", where="reply", right=f"CA with SHA-256 {fingerprint}")
     trust = TrustStore(spiffe_id.trust_domain, (root,))
@@ -265,20 +255,12 @@ def read_bundle(token: str, trust: TrustStore, now: datetime) -> TrustStore:
     """`trust` with the CA certificates of a bundle that its own authority signed; raises InvalidIdentity."""
     verified = envelope.verify(token, typ=BUNDLE_TYP, trust=trust, now=now)
     listed = verified.payload.get("authorities")
-    if (
-        verified.issuer.role != "authority"
-        or not isinstance(listed, list)
-        or not 1 <= len(listed) <= MAX_AUTHORITIES
-    ):
-        raise InvalidIdentity(
-            "not the authority's bundle", where=str(verified.issuer), right="CA certificates"
-        )
+    if verified.issuer.role != "authority" or not isinstance(listed, list) or not 1 <= len(listed) <= MAX_AUTHORITIES:
+        raise InvalidIdentity("not the authority's bundle", where=str(verified.issuer), right="CA certificates")
     try:
         roots = tuple(load_certificate(base64.b64decode(text, validate=True)) for text in listed)
     except (ValueError, TypeError):
-        raise InvalidIdentity(
-            "bundle cannot be read", where=BUNDLE_TYP, right="CA certificates, base64"
-        ) from None
+        raise InvalidIdentity("bundle cannot be read", where=BUNDLE_TYP, right="CA certificates, base64") from None
     if any(authority_domain(root) != trust.trust_domain for root in roots):
         raise InvalidIdentity("CA of another trust domain", where=BUNDLE_TYP, right=trust.trust_domain)
     return replace(trust, authorities=roots)
@@ -329,9 +311,7 @@ def _failure(code: grpc.StatusCode, method: str, address: str) -> InbondError:
         grpc.StatusCode.INVALID_ARGUMENT,
     )
     if code in refused:
-        return Refused(
-            f"the authority refuses {method}", where=address, right="ask its operator, or enrol anew"
-        )
+        return Refused(f"the authority refuses {method}", where=address, right="ask its operator, or enrol anew")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Unreachable("too many attempts", where=address, right="wait a minute")
     return Unreachable(

@@ -143,9 +143,7 @@ def load_app(entry: str, kind: type[_App]) -> _App:
     try:
         app = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):
-        raise InbondError(
-            "cannot be loaded", where=entry, right="name an installed module:attribute"
-        ) from None
+        raise InbondError("cannot be loaded", where=entry, right="name an installed module:attribute") from None
     if not isinstance(app, kind):
         raise InbondError(f"is no {kind.__name__}", where=entry, right=f"name a {kind.__name__}")
     return app

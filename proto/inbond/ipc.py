@@ -34,7 +34,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 _IOV = 512  # buffers of one writev; the kernel takes at most 1024
 
 
-class ChannelBroken(InbondError):  # noqa: N818 - named like Unreachable
+class ChannelBroken(InbondError):
     """The process at the other end is gone, or wrote what is no message."""
 
     exit_code = 6
@@ -66,9 +66,7 @@ class Packet:
 class Channel:
     """One end of the pair. `send` may be called from any thread, `receive` from one at a time."""
 
-    def __init__(
-        self, sock: socket.socket, limits: ChannelLimits | None = None, *, name: str = "child"
-    ) -> None:
+    def __init__(self, sock: socket.socket, limits: ChannelLimits | None = None, *, name: str = "child") -> None:
         self._sock = sock
         self._limits = limits or ChannelLimits()
         self._name = name

@@ -84,7 +84,7 @@ class QueryLayout:
         )
 
     def rows(self, table: Table) -> list[dict[str, Any]]:
-        """The answer as rows in the SELECT's order of names; a suppressed value is None, a suppressed group is left out.
+        """The answer as rows, names as in the SELECT; a suppressed value is None, a suppressed group is left out.
 
         A released group's own cells are never zero in their governing count, so a zero count means suppressed.
         """

@@ -58,9 +58,7 @@ class Unlock(ABC):
         if mode & stat.S_IRWXO:
             raise ConfigError("unlock file is open to everybody", where=str(path), right=f"chmod 600 {path}")
         if len(data) < KEY_BYTES:
-            raise ConfigError(
-                "unlock file is too short", where=str(path), right=f"{KEY_BYTES} random bytes or more"
-            )
+            raise ConfigError("unlock file is too short", where=str(path), right=f"{KEY_BYTES} random bytes or more")
         return _KeyUnlock(_derive(data, b"inbond unlock file"))
 
     @staticmethod
@@ -139,9 +137,7 @@ class KeyStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         if (folder / _MASTER).exists():
-            raise ConfigError(
-                "key store exists already", where=str(folder), right="another folder, or open this one"
-            )
+            raise ConfigError("key store exists already", where=str(folder), right="another folder, or open this one")
         master = secrets.token_bytes(KEY_BYTES)
         store = cls(folder, master)
         store.put(SIGNING, private_bytes(Ed25519PrivateKey.generate()))
@@ -169,9 +165,7 @@ class KeyStore:
         """The node's Ed25519 key."""
         key = serialization.load_der_private_key(self.get(SIGNING), None)
         if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigError(
-                "not an Ed25519 key", where=f"{self._folder} {SIGNING}", right="restore the key store"
-            )
+            raise ConfigError("not an Ed25519 key", where=f"{self._folder} {SIGNING}", right="restore the key store")
         return key
 
     @property
@@ -192,9 +186,7 @@ class KeyStore:
     def put(self, name: str, secret: bytes) -> None:
         """Store `secret` (at most 1 MiB) under `name`, replacing what was there."""
         if len(secret) > MAX_SECRET_BYTES:
-            raise ConfigError(
-                f"secret of {len(secret)} bytes", where=name, right=f"at most {MAX_SECRET_BYTES}"
-            )
+            raise ConfigError(f"secret of {len(secret)} bytes", where=name, right=f"at most {MAX_SECRET_BYTES}")
         write_private(self._path(name), _seal(self._master, secret, _secret_context(name)))
 
     def get(self, name: str) -> bytes:
@@ -204,9 +196,7 @@ class KeyStore:
             data = path.read_bytes()
         except FileNotFoundError:
             raise ConfigError("no such secret", where=str(path), right="a name that was put") from None
-        return _open(
-            self._master, data, _secret_context(name), where=str(path), right="restore it from a backup"
-        )
+        return _open(self._master, data, _secret_context(name), where=str(path), right="restore it from a backup")
 
     def delete(self, name: str) -> None:
         """Forget the secret called `name`; nothing happens when there is none."""
@@ -226,15 +216,11 @@ class KeyStore:
     def decrypt(self, data: bytes, context: str) -> bytes:
         """The bytes given to `encrypt` with this context; raises ConfigError when either differs."""
         key = _derive(self._master, b"inbond data " + context.encode())
-        return _open(
-            key, data, context.encode(), where=context, right="data of this node and of this context"
-        )
+        return _open(key, data, context.encode(), where=context, right="data of this node and of this context")
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise ConfigError(
-                "bad name of a secret", where=repr(name[:80]), right="a-z, 0-9, dot, underscore, hyphen"
-            )
+            raise ConfigError("bad name of a secret", where=repr(name[:80]), right="a-z, 0-9, dot, underscore, hyphen")
         return self._folder / f"{name}{_SUFFIX}"
 
 

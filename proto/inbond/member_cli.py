@@ -1,4 +1,4 @@
-"""What every member's command group shares: `init` (keys and configuration), `join` (enrolment), `status`, and serving."""
+"""What every member's command group shares: `init` (keys, configuration), `join` (enrolment), `status`, serving."""
 
 import json as _json
 import logging
@@ -38,7 +38,9 @@ class Service(Protocol):
         """Let `run` return."""
 
 
-def make_node(role: Role, name: str, consortium: str, country: str, home: Path, addresses: AddressSection) -> NodeConfig:
+def make_node(
+    role: Role, name: str, consortium: str, country: str, home: Path, addresses: AddressSection
+) -> NodeConfig:
     """Make a node's folder: configuration, and keys that never leave it; raises ConfigError for a used folder."""
     section = NodeSection(role=role, name=name, consortium=consortium, country=country)
     config = NodeConfig(node=section, address=addresses)
@@ -55,7 +57,9 @@ def join_consortium(home: Path, invitation: str) -> Credentials:
     config = load(home)
     node = config.node
     invited = Invitation.parse(invitation)
-    wanted = f"spiffe://{node.consortium}/" + ("coordinator" if node.role == "coordinator" else f"{node.role}/{node.name}")
+    wanted = f"spiffe://{node.consortium}/" + (
+        "coordinator" if node.role == "coordinator" else f"{node.role}/{node.name}"
+    )
     if str(invited.spiffe_id) != wanted:
         raise ConfigError(f"the invitation is for {invited.spiffe_id}", where="invitation", right=f"one for {wanted}")
     keystore = KeyStore.open(home / "keys", Unlock.from_setting(config.keys.unlock, home, os.environ))
@@ -93,7 +97,10 @@ def read_invitation(text: str) -> str:
 
 def show_joined(credentials: Credentials, json: bool) -> None:
     """Say who this node now is."""
-    data = {"id": str(credentials.spiffe_id), "certificate_until": credentials.not_after.isoformat(timespec="seconds")}
+    data = {
+        "id": str(credentials.spiffe_id),
+        "certificate_until": credentials.not_after.isoformat(timespec="seconds"),
+    }
     emit(data, json=json, human=lambda console: console.print(facts(data)))
 
 

@@ -17,7 +17,7 @@ Status: TypeAlias = Literal["ok", "refused", "failed"]
 """How a request ended: done, refused by the party's policy, or failed while it ran."""
 
 
-class PeerViolation(InbondError):  # noqa: N818 - named for whom it blames, like Refused
+class PeerViolation(InbondError):
     """The other side broke the protocol: what it sent is dropped and the conversation with it ends."""
 
     exit_code = 4

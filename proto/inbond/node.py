@@ -4,7 +4,6 @@ certificates fresh and the deny list current.
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import structlog
 
 from compliance.audit.entry import Entry, EntryType
 from compliance.audit.log import AuditLog
+from compliance.errors import ComplianceError
 from inbond import enrolment
 from inbond.config import NodeConfig, load
 from inbond.credentials import Credentials
@@ -40,10 +40,18 @@ def origin(consortium: str, role: str, name: str) -> str:
 class Node:
     """One node's standing parts. `credentials` changes when they are renewed or the deny list grows."""
 
-    def __init__(self, home: Path, config: NodeConfig, keystore: KeyStore, credentials: Credentials, audit: AuditLog | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        config: NodeConfig,
+        keystore: KeyStore,
+        credentials: Credentials,
+        audit: AuditLog | None,
+    ) -> None:
         self.home, self.config, self.keystore, self.audit = home, config, keystore, audit
         self._credentials = credentials
         self._lock = threading.Lock()
+        self._signed_size = 0
 
     @classmethod
     def open(cls, home: Path, *, audit: bool = True) -> "Node":
@@ -82,12 +90,26 @@ class Node:
         """What this node signs with now."""
         return self._credentials.signer(self.keystore)
 
-    def record(self, kind: EntryType, *, job: str | None = None, subject: str = "", data: Mapping[str, Any] | None = None) -> None:
+    def record(
+        self,
+        kind: EntryType,
+        *,
+        job: str | None = None,
+        subject: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Append evidence and return once it is durable; raises LogUnavailable, and then the step must not happen."""
         if self.audit is None:
             raise ConfigError("this node keeps no evidence log", where=str(self.home), right="open it with its log")
         node = str(self._credentials.spiffe_id)
         self.audit.append(Entry(kind, utc_now(), node, job, subject or node, dict(data or {})))
+
+    def sign_checkpoint(self) -> None:
+        """Sign the log's head where it has grown, so that an export proves everything up to now."""
+        if self.audit is not None and self.audit.size != self._signed_size:
+            size = self.audit.size
+            self.audit.checkpoint()
+            self._signed_size = size
 
     # upkeep
 
@@ -128,6 +150,7 @@ class Node:
     def close(self) -> None:
         """Close the log."""
         if self.audit is not None:
+            self.sign_checkpoint()
             self.audit.close()
 
 
@@ -138,7 +161,11 @@ class Upkeep(threading.Thread):
     """
 
     def __init__(
-        self, node: Node, *, rotated: Callable[[], None] = lambda: None, denied: Callable[[], None] = lambda: None
+        self,
+        node: Node,
+        *,
+        rotated: Callable[[], None] = lambda: None,
+        denied: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="upkeep", daemon=True)
         self._node, self._rotated, self._denied = node, rotated, denied
@@ -147,15 +174,14 @@ class Upkeep(threading.Thread):
     def run(self) -> None:
         """Loop until `stop`."""
         while not self._stop_asked.wait(self._node.config.life.denylist_seconds):
-            started = time.monotonic()
             for act, tell in ((self._node.refresh_denied, self._denied), (self._node.renew, self._rotated)):
                 try:
                     if act():
                         tell()
-                except (InbondError, PolicyError) as error:
-                    log.warning("upkeep", error=str(error), seconds=round(time.monotonic() - started, 2))
+                    self._node.sign_checkpoint()
+                except (InbondError, PolicyError, ComplianceError) as error:
+                    log.warning("upkeep", error=str(error))
 
     def stop(self) -> None:
         """End the loop."""
         self._stop_asked.set()
-

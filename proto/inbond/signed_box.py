@@ -43,9 +43,7 @@ def seal_signed(content: bytes, label: BoxLabel, signer: Signer, reader: bytes) 
     return seal(len(token).to_bytes(4, "big") + token + content, reader, label.context())
 
 
-def open_signed(
-    box: bytes, label: BoxLabel, private: bytes, *, sender: str, trust: TrustStore, now: datetime
-) -> bytes:
+def open_signed(box: bytes, label: BoxLabel, private: bytes, *, sender: str, trust: TrustStore, now: datetime) -> bytes:
     """The content of a box that `sender` (a SPIFFE ID) made; raises PeerViolation or InvalidIdentity."""
     plain = open_sealed(box, private, label.context())
     length = int.from_bytes(plain[:4], "big")

@@ -98,22 +98,16 @@ def channel_credentials(credentials: Credentials, keystore: KeyStore) -> grpc.Ch
     return grpc.ssl_channel_credentials(identity.roots, identity.key, identity.chain)
 
 
-def channel(
-    address: str, credentials: Credentials, keystore: KeyStore, options: Options = ()
-) -> grpc.Channel:
+def channel(address: str, credentials: Credentials, keystore: KeyStore, options: Options = ()) -> grpc.Channel:
     """A channel to `host:port`. gRPC cannot reload a client's certificate: make a new channel after a
     renewal.
     """
     return grpc.secure_channel(address, channel_credentials(credentials, keystore), channel_options(options))
 
 
-def aio_channel(
-    address: str, credentials: Credentials, keystore: KeyStore, options: Options = ()
-) -> grpc.aio.Channel:
+def aio_channel(address: str, credentials: Credentials, keystore: KeyStore, options: Options = ()) -> grpc.aio.Channel:
     """`channel` for asyncio."""
-    return grpc.aio.secure_channel(
-        address, channel_credentials(credentials, keystore), channel_options(options)
-    )
+    return grpc.aio.secure_channel(address, channel_credentials(credentials, keystore), channel_options(options))
 
 
 def channel_options(options: Options) -> list[tuple[str, int | str]]:
@@ -122,9 +116,7 @@ def channel_options(options: Options) -> list[tuple[str, int | str]]:
     """
     for name, _ in options:
         if name in _NAME_OVERRIDES:
-            raise ConfigError(
-                "option defeats the server's name check", where=name, right="dial the certified name"
-            )
+            raise ConfigError("option defeats the server's name check", where=name, right="dial the certified name")
     return list({**dict(CHANNEL_OPTIONS), **dict(options)}.items())
 
 

@@ -45,9 +45,7 @@ def test_numbers_root_and_entries_are_those_of_what_was_appended(tmp_path: Path)
 
 def test_entries_are_found_by_type_and_job(tmp_path: Path) -> None:
     with open_log(tmp_path / "audit.db") as log:
-        log.append_many(
-            [entry(0), entry(1, job="job-2"), entry(2, kind=EntryType.RELEASE), entry(3, job=None)]
-        )
+        log.append_many([entry(0), entry(1, job="job-2"), entry(2, kind=EntryType.RELEASE), entry(3, job=None)])
         assert [n for n, _ in log.entries(job="job-1")] == [0, 2]
         assert [n for n, _ in log.entries(entry_type=EntryType.RELEASE, job="job-1")] == [2]
 
@@ -290,9 +288,7 @@ def test_waiting_threads_all_learn_of_a_failure(tmp_path: Path) -> None:
         (["UPDATE checkpoints SET note = replace(note, '40', '41')"], "last checkpoint"),
     ],
 )
-def test_a_log_changed_behind_its_back_does_not_open(
-    tmp_path: Path, statements: list[str], what: str
-) -> None:
+def test_a_log_changed_behind_its_back_does_not_open(tmp_path: Path, statements: list[str], what: str) -> None:
     path = signed_log(tmp_path / "audit.db", 40)
     change(path, *statements)
     with pytest.raises(LogTampered, match=what):
@@ -315,9 +311,7 @@ def test_a_log_cut_back_below_its_last_checkpoint_does_not_open_however_neatly(t
 
 
 @pytest.mark.parametrize(("origin", "key"), [("inbond.example/audit/other", KEY), (ORIGIN, OTHER_KEY)])
-def test_a_log_opens_only_under_its_own_name_and_key(
-    tmp_path: Path, origin: str, key: Ed25519PrivateKey
-) -> None:
+def test_a_log_opens_only_under_its_own_name_and_key(tmp_path: Path, origin: str, key: Ed25519PrivateKey) -> None:
     path = signed_log(tmp_path / "audit.db", 1)
     with pytest.raises(LogTampered, match="this is the log of"):
         open_log(path, origin=origin, key=key)
@@ -332,9 +326,7 @@ def test_an_altered_entry_is_not_handed_out(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     with open_log(path) as log:
         log.append_many([entry(0), entry(1)])
-        change(
-            path, "UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'forbid') WHERE number = 1"
-        )
+        change(path, "UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'forbid') WHERE number = 1")
         with pytest.raises(LogTampered) as caught:
             list(log.entries())
         assert caught.value.index == 1

@@ -73,9 +73,7 @@ def test_a_key_from_the_file_alone_is_not_called_trusted(exported: bytes) -> Non
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_any_flipped_bit_is_found_and_inside_an_entry_names_that_entry(
-    exported: bytes, data: st.DataObject
-) -> None:
+def test_any_flipped_bit_is_found_and_inside_an_entry_names_that_entry(exported: bytes, data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(exported) * 8 - 1))
     raw = bytearray(exported)
     raw[position // 8] ^= 1 << position % 8
@@ -296,9 +294,7 @@ def test_an_export_needs_a_checkpoint_and_a_new_file(tmp_path: Path) -> None:
 
 def test_an_export_of_an_altered_log_is_made_and_does_not_verify(tmp_path: Path) -> None:
     path = signed_log(tmp_path / "audit.db", SIZE)
-    change(
-        path, "UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'forbid') WHERE number = 17"
-    )
+    change(path, "UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'forbid') WHERE number = 17")
     export(path, tmp_path / "out")
     assert verify(tmp_path / "out").first_bad == 17
 
@@ -307,9 +303,7 @@ def certificate(key: Ed25519PrivateKey, issuer: Ed25519PrivateKey, name: str, is
     def called(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
-    builder = x509.CertificateBuilder(
-        called(issuer_name), called(name), key.public_key(), x509.random_serial_number()
-    )
+    builder = x509.CertificateBuilder(called(issuer_name), called(name), key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(NOON).not_valid_after(NOON + timedelta(hours=24))
     uri = x509.UniformResourceIdentifier("spiffe://acme.example/party/warehouse")
     builder = builder.add_extension(x509.SubjectAlternativeName([uri]), critical=False)
@@ -323,9 +317,7 @@ def test_the_signer_s_certificates_travel_along_and_are_checked(tmp_path: Path) 
     report = verify(tmp_path / "good")
     assert report.ok
     assert report.signer == "spiffe://acme.example/party/warehouse"
-    for n, bad in enumerate(
-        [[chain[1]], [chain[0], certificate(KEY, KEY, "root", "root")], [b"junk"], chain * 5]
-    ):
+    for n, bad in enumerate([[chain[1]], [chain[0], certificate(KEY, KEY, "root", "root")], [b"junk"], chain * 5]):
         export(path, tmp_path / f"bad{n}", certificates=bad)
         assert "certificate" in (verify(tmp_path / f"bad{n}").problem or "")
 

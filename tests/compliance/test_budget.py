@@ -57,9 +57,7 @@ def test_ten_tenths_are_one_exactly(path: Path) -> None:
 def test_the_refusal_says_how_much_is_left(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.reserve("k1", "orders", "0.75", 0, "job-1")
-        with pytest.raises(
-            BudgetExceeded, match=r"costs epsilon 0\.5, delta 0; epsilon 0\.25, delta 0\.00001 is left"
-        ):
+        with pytest.raises(BudgetExceeded, match=r"costs epsilon 0\.5, delta 0; epsilon 0\.25, delta 0\.00001 is left"):
             ledger.reserve("k2", "orders", "0.5", 0, "job-2")
         with pytest.raises(BudgetExceeded):
             ledger.reserve("k3", "orders", 0, "0.00002", "job-2")

@@ -26,9 +26,7 @@ def run(*arguments: object) -> Result:
 
 def tamper(home: Path) -> None:
     with closing(sqlite3.connect(home / "audit.db")) as connection:
-        connection.execute(
-            "UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'deny') WHERE number = 17"
-        )
+        connection.execute("UPDATE entries SET data = replace(CAST(data AS TEXT), 'permit', 'deny') WHERE number = 17")
         connection.commit()
 
 

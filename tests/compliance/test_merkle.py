@@ -38,10 +38,7 @@ def standard_leaves() -> list[bytes]:
 def test_leaf_and_node_hashes_are_those_of_the_rfc() -> None:
     known = vector("single_leaf_and_node_hashes")
     assert leaf_hash(known["leaf"]["data"].encode()).hex() == known["leaf"]["hash"]
-    assert (
-        node_hash(known["node"]["left"].encode(), known["node"]["right"].encode()).hex()
-        == known["node"]["hash"]
-    )
+    assert node_hash(known["node"]["left"].encode(), known["node"]["right"].encode()).hex() == known["node"]["hash"]
 
 
 def test_roots_of_the_standard_leaves() -> None:
@@ -117,9 +114,7 @@ def test_a_proof_with_any_bit_flipped_is_refused(data: st.DataObject) -> None:
     st.integers(-2, 2**70),
     st.lists(st.binary(min_size=0, max_size=33), max_size=80),
 )
-def test_whatever_arrives_as_a_proof_is_answered_with_invalid_proof(
-    a: int, b: int, proof: list[bytes]
-) -> None:
+def test_whatever_arrives_as_a_proof_is_answered_with_invalid_proof(a: int, b: int, proof: list[bytes]) -> None:
     with pytest.raises(InvalidProof):
         verify_inclusion(LEAVES[0], a, b, proof, LEAVES[1])
     with pytest.raises(InvalidProof):

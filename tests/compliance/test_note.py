@@ -13,9 +13,7 @@ from compliance.errors import InvalidNote
 from compliance.note import MAX_NOTE_BYTES, Note, Signature, VerifierKey, parse_note, sign_note
 
 VECTOR = json.loads(
-    (
-        Path(__file__).parents[1] / "vectors" / "note" / "example_message_signed_by_example_com_foo.json"
-    ).read_text()
+    (Path(__file__).parents[1] / "vectors" / "note" / "example_message_signed_by_example_com_foo.json").read_text()
 )
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 NAME = "example.com/log"
@@ -67,10 +65,7 @@ def test_a_note_with_any_bit_flipped_does_not_verify(position: int) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(
-    st.binary(max_size=300)
-    | st.text(max_size=300).map(lambda text: f"t\n\n— {text}\n".encode(errors="replace"))
-)
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: f"t\n\n— {text}\n".encode(errors="replace")))
 def test_whatever_bytes_arrive_are_a_note_or_an_invalid_note(data: bytes) -> None:
     try:
         note = parse_note(data)

@@ -161,19 +161,13 @@ def test_firms_and_merchants_get_the_rows_that_name_them(partitioned: Path) -> N
 
 
 def test_money_is_exact_to_the_cent(partitioned: Path) -> None:
-    assert [str(value) for value in read(partitioned, "p3", "order_payments")["amount_gbp"].to_pylist()] == [
-        "0.30"
-    ]
+    assert [str(value) for value in read(partitioned, "p3", "order_payments")["amount_gbp"].to_pylist()] == ["0.30"]
     assert str(pc.sum(read(partitioned, "p1", "order_payments")["amount_gbp"]).as_py()) == "77322.72"
 
 
 def test_an_order_is_with_one_merchant_and_one_firm(synthetic: Path) -> None:
-    orders = [
-        code for party in MERCHANTS for code in read(synthetic, party, "orders")["order_id"].to_pylist()
-    ]
-    paid = [
-        code for party in FIRMS for code in read(synthetic, party, "order_payments")["order_id"].to_pylist()
-    ]
+    orders = [code for party in MERCHANTS for code in read(synthetic, party, "orders")["order_id"].to_pylist()]
+    paid = [code for party in FIRMS for code in read(synthetic, party, "order_payments")["order_id"].to_pylist()]
     assert len(set(orders)) == len(orders)
     assert sorted(orders) == sorted(paid)
 
@@ -275,8 +269,7 @@ def test_the_refused_job_differs_in_its_reader_whom_only_the_german_firm_refuses
     refusing = [
         party
         for party in FIRMS
-        if not countries
-        <= set(contract(EXAMPLES / "contracts" / f"{party}-payments.yaml").recipients.countries)
+        if not countries <= set(contract(EXAMPLES / "contracts" / f"{party}-payments.yaml").recipients.countries)
     ]
     assert refusing == ["p2"]
 
@@ -287,9 +280,7 @@ def test_money_columns_are_declared_as_money() -> None:
             assert (column.type is ColumnType.MONEY) == (name.endswith("_gbp") or name == "unit_price")
 
 
-def test_a_missing_folder_gives_one_line_and_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_folder_gives_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", str(tmp_path / "out"), "--data", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err
     assert "no such file; give the folder that holds the public data sets" in error

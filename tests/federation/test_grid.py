@@ -96,9 +96,7 @@ def _party(port: int, credentials: tuple[bytes, bytes, bytes], name: str) -> Non
     worker = WorkerProcess(WorkerJob("toy", CLIENT, name), extra_env=ROOT)
 
     def handle(request: Request) -> Reply:
-        return Reply(
-            request.id, "ok", "", worker.exchange(request.step, request.body, round_number=request.round)
-        )
+        return Reply(request.id, "ok", "", worker.exchange(request.step, request.body, round_number=request.round))
 
     Link(lambda: dial(port, credentials), handle, verify=verify, version="0").run()
 
@@ -107,10 +105,7 @@ def _party(port: int, credentials: tuple[bytes, bytes, bytes], name: str) -> Non
 def world() -> Iterator[World]:
     made = World()
     spawn = multiprocessing.get_context("spawn")
-    nodes = [
-        spawn.Process(target=_party, args=(made.port, made.consortium.credentials(name), name))
-        for name in NAMES
-    ]
+    nodes = [spawn.Process(target=_party, args=(made.port, made.consortium.credentials(name), name)) for name in NAMES]
     for node in nodes:
         node.start()
     until(lambda: len(made.hub.connected()) == 3, 30)

@@ -241,9 +241,7 @@ def test_nobody_gets_in_without_a_certificate_of_the_consortium(world: World) ->
 
 def _big_head() -> link_pb2.Frame:
     key = ask("a").id
-    return link_pb2.Frame(
-        head=link_pb2.Head(number=1, reply=link_pb2.Reply(to=key, status="ok"), parts=[1 << 40])
-    )
+    return link_pb2.Frame(head=link_pb2.Head(number=1, reply=link_pb2.Reply(to=key, status="ok"), parts=[1 << 40]))
 
 
 @pytest.mark.parametrize(

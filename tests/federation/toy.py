@@ -93,9 +93,7 @@ def count(message: Message, context: Context) -> Message:
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "fedavg": lambda: FedAvg(min_available_nodes=3, min_train_nodes=3, min_evaluate_nodes=3),
     "fedadam": lambda: FedAdam(min_available_nodes=3, min_train_nodes=3, min_evaluate_nodes=3),
-    "krum": lambda: Krum(
-        num_malicious_nodes=0, min_available_nodes=3, min_train_nodes=3, min_evaluate_nodes=3
-    ),
+    "krum": lambda: Krum(num_malicious_nodes=0, min_available_nodes=3, min_train_nodes=3, min_evaluate_nodes=3),
 }
 
 

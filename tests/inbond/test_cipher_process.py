@@ -130,9 +130,7 @@ def test_the_child_dies_with_its_parent() -> None:
         print(process.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
     child = Path(f"/proc/{int(run.stdout)}/cmdline")
     deadline = time.monotonic() + 5
     while child.exists() and child.read_bytes() and time.monotonic() < deadline:

@@ -179,9 +179,7 @@ def _through(message: Request | Reply) -> Incoming:
 
 
 def test_requests_and_replies_survive() -> None:
-    request = Request(
-        request_id("j", 0, "round", 3, "a"), "j", "step", "round", 3, 1, "d" * 64, 12.5, [b"xy"]
-    )
+    request = Request(request_id("j", 0, "round", 3, "a"), "j", "step", "round", 3, 1, "d" * 64, 12.5, [b"xy"])
     back = codec.request(_through(request))
     assert (back.id, back.round, back.attempt, back.expires) == (request.id, 3, 1, 12.5)
     assert bytes(back.body[0]) == b"xy"

@@ -32,9 +32,7 @@ def test_a_received_instruction_can_be_replied_to() -> None:
     assert (reply.metadata.src_node_id, reply.metadata.dst_node_id) == (99, flower.SERVER_NODE_ID)
 
 
-@pytest.mark.parametrize(
-    ("group", "config", "wanted"), [("3", {}, 3), ("", {"server-round": 5}, 5), ("x", {}, 0)]
-)
+@pytest.mark.parametrize(("group", "config", "wanted"), [("3", {}, 3), ("", {"server-round": 5}, 5), ("x", {}, 0)])
 def test_the_round_is_found(group: str, config: dict[str, int], wanted: int) -> None:
     content = RecordDict({"config": ConfigRecord(config)})  # type: ignore[arg-type]  # int is one of Flower's kinds
     assert flower.round_of(_instruction(content, group)) == wanted

@@ -37,9 +37,7 @@ class Pair:
         self.other.close()
 
 
-@pytest.mark.parametrize(
-    "sizes", [[], [0], [10, 0, 20], [64 << 10], [(64 << 10) + 1], [5_000_000, 0, 7], [1] * 3000]
-)
+@pytest.mark.parametrize("sizes", [[], [0], [10, 0, 20], [64 << 10], [(64 << 10) + 1], [5_000_000, 0, 7], [1] * 3000])
 def test_bodies_arrive_whole_and_read_only(sizes: list[int]) -> None:
     with Pair() as (one, other, _):
         body = [os.urandom(length) for length in sizes]
@@ -138,6 +136,8 @@ def main(channel: Channel) -> None:
             channel.send("\n".join(_open_files()).encode())
         elif word == "raise":
             raise ValueError("secret row")
+        elif word == "sleep":
+            time.sleep(60)
         elif word == "grow":
             bytearray(8 << 30)
 
@@ -191,11 +191,12 @@ def test_killing_removes_the_private_directory(child: Child) -> None:
     assert child.kill() == -signal.SIGKILL
 
 
-def test_a_child_dies_with_its_parent() -> None:
+def test_a_child_that_does_not_listen_dies_with_its_parent() -> None:
     script = (
         "import time; from inbond.child import spawn\n"
         f"child = spawn({THIS!r}, extra_env={{'PYTHONPATH': {ROOT!r}}})\n"
         "child.channel.send(b'limits'); child.channel.receive(20)\n"
+        "child.channel.send(b'sleep'); time.sleep(0.2)\n"
         "print(child.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT)

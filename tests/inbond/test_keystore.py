@@ -62,9 +62,7 @@ def test_folder_and_files_are_the_owners_alone(tmp_path: Path, store: KeyStore) 
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "keys").iterdir()} == {0o600}
 
 
-def test_a_store_or_unlock_file_open_to_others_is_refused(
-    tmp_path: Path, store: KeyStore, unlock: Unlock
-) -> None:
+def test_a_store_or_unlock_file_open_to_others_is_refused(tmp_path: Path, store: KeyStore, unlock: Unlock) -> None:
     (tmp_path / "keys").chmod(0o755)
     with pytest.raises(ConfigError, match="chmod 700"):
         KeyStore.open(tmp_path / "keys", unlock)
@@ -131,9 +129,7 @@ def test_a_failed_write_leaves_the_old_secret_and_no_scraps(
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.text(max_size=20), st.text(max_size=20))
-def test_checkpoints_open_only_in_their_own_context(
-    store: KeyStore, data: bytes, one: str, other: str
-) -> None:
+def test_checkpoints_open_only_in_their_own_context(store: KeyStore, data: bytes, one: str, other: str) -> None:
     sealed = store.encrypt(data, one)
     assert len(sealed) == len(data) + 28
     assert store.decrypt(sealed, one) == data

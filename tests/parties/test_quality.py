@@ -63,9 +63,7 @@ def total(tasks: Sequence[LocalTask], statistics: Callable[[LocalTask], Int64s])
     return np.asarray(sum(statistics(task) for task in tasks), dtype=np.int64)
 
 
-def averaged(
-    tasks: Sequence[LocalTask], examples: int, model: Float32s, round_number: int, clip: float
-) -> Float32s:
+def averaged(tasks: Sequence[LocalTask], examples: int, model: Float32s, round_number: int, clip: float) -> Float32s:
     """One round of federated averaging (McMahan et al. 2017) through the 16-bit grid of the encrypted sum."""
     step = clip / LEVELS
     units = np.zeros(len(model), dtype=np.int64)
@@ -149,8 +147,4 @@ def test_the_smallest_warehouse_forecasts_better_with_the_others(forecast: list[
 
 def test_every_test_row_of_the_published_split_is_scored(tables: Tables, scored: list[Outcome]) -> None:
     day = np.concatenate([view["t_seconds"].to_numpy() // 86400 for view in tables.read(FIRMS, "payments")])
-    assert (
-        scored[0].joint["rows"]
-        == np.sum((day >= 87) & (day <= 119))
-        == (103_946 if REAL else len(day[day >= 87]))
-    )
+    assert scored[0].joint["rows"] == np.sum((day >= 87) & (day <= 119)) == (103_946 if REAL else len(day[day >= 87]))

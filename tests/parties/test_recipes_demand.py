@@ -21,11 +21,7 @@ Line = dict[str, Any]
 
 def line(code: str, week: int, quantity: int, **other: Any) -> Line:
     base = {"country": "United Kingdom", "unit_price": Decimal("2.50"), "cancelled": False}
-    return (
-        {"stock_code": code, "sold_at": FIRST + timedelta(days=7 * week + 2), "quantity": quantity}
-        | base
-        | other
-    )
+    return {"stock_code": code, "sold_at": FIRST + timedelta(days=7 * week + 2), "quantity": quantity} | base | other
 
 
 def sales(seed: int = 1, codes: int = 5) -> list[Line]:
@@ -59,9 +55,7 @@ def slow_row(lines: list[Line], code: str, country: str, week: int) -> list[floa
     own = [r for r in lines if r["stock_code"] == code and group(r["country"]) == country]
 
     def units(rows: list[Line], at: int) -> int:
-        return sum(
-            r["quantity"] for r in rows if (r["sold_at"] - FIRST).days // 7 == at and r["stock_code"] == code
-        )
+        return sum(r["quantity"] for r in rows if (r["sold_at"] - FIRST).days // 7 == at and r["stock_code"] == code)
 
     lags = [units(own, week - lag) for lag in range(1, 9)]
     idle = next((lag for lag, sold in enumerate(lags) if sold), 8) / 8
@@ -119,9 +113,7 @@ def test_each_party_takes_its_best_sellers_of_the_training_weeks() -> None:
 
 def test_the_order_of_the_lines_does_not_matter() -> None:
     lines = sales()
-    forward, backward = (
-        recipe.bind(table(rows), recipe.parse(SMALL), seed=1) for rows in (lines, lines[::-1])
-    )
+    forward, backward = (recipe.bind(table(rows), recipe.parse(SMALL), seed=1) for rows in (lines, lines[::-1]))
     assert forward.census().tolist() == backward.census().tolist()
 
 

@@ -79,9 +79,7 @@ def test_nothing_that_happens_later_changes_a_payment_s_features() -> None:
     rows = sorted(payments(2, 200), key=lambda row: int(row["t_seconds"]))
     known = rows[:100]
     end = int(known[-1]["t_seconds"])
-    unreported = [
-        row | {"chargeback_t": -1, "fraud": 0} if int(row["chargeback_t"]) >= end else row for row in known
-    ]
+    unreported = [row | {"chargeback_t": -1, "fraud": 0} if int(row["chargeback_t"]) >= end else row for row in known]
     before = payment_features(pa.Table.from_pylist(rows))[:100]
     np.testing.assert_array_equal(before, payment_features(pa.Table.from_pylist(unreported)))
 

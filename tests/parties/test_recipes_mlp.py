@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from parties.recipes.base import Parameters, RecipeError
-from parties.recipes.mlp import MlpTask, Rows, forward, initial_model, model_length
+from parties.recipes.mlp import MlpTask, forward
 from parties.recipes.scores import score_statistics
+from parties.recipes.shape import Rows, initial_model, model_length
 
 
 def task(rows: int = 400, seed: int = 1, data_seed: int = 5, **parameters: Any) -> MlpTask:

@@ -86,9 +86,7 @@ def test_a_request_that_its_key_did_not_sign_is_refused() -> None:
         issue(load_request(swapped), P1, CA, CA_KEY, NOW, lifetime=HOUR)
 
 
-@pytest.mark.parametrize(
-    "key", [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)]
-)
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)])
 def test_other_kinds_of_key_are_refused(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     with pytest.raises(InvalidIdentity, match="P-256 or Ed25519"):

@@ -85,15 +85,11 @@ def without(policy_id: str) -> str:
     return text
 
 
-@pytest.mark.parametrize(
-    "policy_id", [i for i, effect in ENGINE.bundle.effects.items() if effect == "forbid"]
-)
+@pytest.mark.parametrize("policy_id", [i for i, effect in ENGINE.bundle.effects.items() if effect == "forbid"])
 def test_without_one_forbid_some_case_is_decided_otherwise(policy_id: str) -> None:
     engine = Engine(load_bundle({"mutated.cedar": without(policy_id)}, schema_text()))
     cases = [(p.values[0], p.values[1]) for p in load_cases()]
-    changed = [
-        c["name"] for b, c in cases if engine.decide(*build(b, c.get("set", {}))).effect != c["effect"]
-    ]
+    changed = [c["name"] for b, c in cases if engine.decide(*build(b, c.get("set", {}))).effect != c["effect"]]
     assert changed, f"no case notices that {policy_id} is gone"
 
 

@@ -75,9 +75,7 @@ def test_the_header_names_algorithm_type_key_and_chain_only() -> None:
 
 def test_thumbprint_is_that_of_rfc_8037_appendix_a3() -> None:
     raw = decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
-    assert (
-        thumbprint(Ed25519PublicKey.from_public_bytes(raw)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-    )
+    assert thumbprint(Ed25519PublicKey.from_public_bytes(raw)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def test_algorithm_none_is_refused() -> None:
@@ -101,9 +99,7 @@ def test_a_token_of_another_type_is_refused() -> None:
     refused(TOKEN, "another type", typ="inbond-verdict+jws")
 
 
-@pytest.mark.parametrize(
-    "extra", [{"crit": ["b64"], "b64": False}, {"jwk": {}}, {"x5u": "https://evil.test"}]
-)
+@pytest.mark.parametrize("extra", [{"crit": ["b64"], "b64": False}, {"jwk": {}}, {"x5u": "https://evil.test"}])
 def test_an_unknown_header_field_is_refused(extra: dict[str, Any]) -> None:
     refused(resigned(header(**extra), b"{}"), "exactly alg, kid, typ, x5c")
 
@@ -155,9 +151,7 @@ def test_base64_has_one_spelling() -> None:
     head, body, signature = TOKEN.split(".")
     last = signature[-1]
     twin = next(
-        c
-        for c in "ABCDEFGHQRSTUVWXghijklmnwxyz0123"
-        if c != last and decode(signature[:-1] + c) == decode(signature)
+        c for c in "ABCDEFGHQRSTUVWXghijklmnwxyz0123" if c != last and decode(signature[:-1] + c) == decode(signature)
     )
     refused(f"{head}.{body}.{signature[:-1]}{twin}", "canonical base64url")
     for other in (f"{signature}==", f"{signature}\n", f" {signature}", f"{signature[:-1]}+", signature + "!"):
@@ -252,9 +246,7 @@ def test_clocks_may_differ_by_a_minute() -> None:
         ({"exp": 2**60}, NOW, "no time"),
     ],
 )
-def test_claims_for_others_or_for_another_time_are_refused(
-    changes: dict[str, Any], now: datetime, reason: str
-) -> None:
+def test_claims_for_others_or_for_another_time_are_refused(changes: dict[str, Any], now: datetime, reason: str) -> None:
     with pytest.raises(InvalidIdentity, match=reason):
         check_claims({**CLAIMS, **changes}, audience=P1, now=now)
 

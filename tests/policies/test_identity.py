@@ -109,9 +109,7 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", FORGERIES)
-def test_a_certificate_of_our_own_ca_that_breaks_a_rule_is_no_identity(
-    acme: TestAuthority, case: str
-) -> None:
+def test_a_certificate_of_our_own_ca_that_breaks_a_rule_is_no_identity(acme: TestAuthority, case: str) -> None:
     arguments, reason = FORGERIES[case]
     with pytest.raises(InvalidIdentity, match=reason):
         identify(acme.forge(KEY, **arguments), acme.trust, NOW)

@@ -134,9 +134,7 @@ def verdict(decision: Decision | None = None, **changes: Any) -> Verdict:
         "epoch_key": "ef" * 32,
     }
     duty = Obligation(ObligationKind.MINIMUM_PARTIES, (("minimum_parties", 3),))
-    return make_verdict(
-        decision or Decision(Effect.PERMIT, ("permit-run",), obligations=(duty,)), **(base | changes)
-    )
+    return make_verdict(decision or Decision(Effect.PERMIT, ("permit-run",), obligations=(duty,)), **(base | changes))
 
 
 def test_a_verdict_survives_its_own_json() -> None:
@@ -188,6 +186,4 @@ def test_a_refusal_allows_no_step(decision: Decision) -> None:
     refused = verdict(decision)
     assert refused.steps == ()
     with pytest.raises(RefusedError):
-        check_message(
-            refused, job="job-00000001", plan_digest="ab" * 32, step="query.start", round_number=0, now=NOW
-        )
+        check_message(refused, job="job-00000001", plan_digest="ab" * 32, step="query.start", round_number=0, now=NOW)

@@ -128,9 +128,7 @@ def test_a_query_must_fit_the_contract(sql: str, told: str) -> None:
 
 
 def test_a_fragment_gives_exact_cents_and_a_row_for_every_group_of_the_domain() -> None:
-    found = run(
-        "SELECT country, COUNT(*) AS n, COUNT(amount) AS c, SUM(amount) AS s FROM orders GROUP BY country"
-    )
+    found = run("SELECT country, COUNT(*) AS n, COUNT(amount) AS c, SUM(amount) AS s FROM orders GROUP BY country")
     assert found == {("DE",): (2, 2, 2, 1039), ("FR",): (2, 1, 1, 60_000), ("NO",): (0, 0, 0, 0)}
 
 
@@ -173,9 +171,7 @@ def test_conditions_mean_what_they_mean_in_duckdb(condition: str, rows: int) -> 
 
 
 def test_no_literal_of_the_author_is_in_the_sql_that_runs() -> None:
-    piece = fragment(
-        parse_query("SELECT COUNT(*) AS n FROM orders WHERE country = 'it''s' AND items > 77"), contract()
-    )
+    piece = fragment(parse_query("SELECT COUNT(*) AS n FROM orders WHERE country = 'it''s' AND items > 77"), contract())
     assert "it" not in piece.sql.replace("items", "")
     assert "77" not in piece.sql
     assert set(piece.parameters.values()) == {"it's", 77}
@@ -188,10 +184,7 @@ def test_dates_and_booleans_group_by_the_spelling_of_the_domain() -> None:
 
 
 def test_groups_are_limited() -> None:
-    wide = {
-        name: {"type": "int", "class": "public", "uses": ["group"], "domain": list(range(100))}
-        for name in "abc"
-    }
+    wide = {name: {"type": "int", "class": "public", "uses": ["group"], "domain": list(range(100))} for name in "abc"}
     with pytest.raises(InvalidInput, match="1000000 possible groups"):
         fragment(parse_query("SELECT a, b, c, COUNT(*) FROM orders GROUP BY a, b, c"), contract(columns=wide))
 

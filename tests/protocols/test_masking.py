@@ -49,9 +49,7 @@ def test_added_and_subtracted_masks_cancel_across_chunks() -> None:
     masked = apply_masks(slots, [b"x" * 32], [b"y" * 32], 38)
     assert (masked != slots).mean() > 0.999
     assert (apply_masks(masked, [b"y" * 32], [b"x" * 32], 38) == slots).all()
-    expected = (slots.reshape(-1) + mask(b"x" * 32, 70_000, 38) - mask(b"y" * 32, 70_000, 38)) % np.uint64(
-        2**38
-    )
+    expected = (slots.reshape(-1) + mask(b"x" * 32, 70_000, 38) - mask(b"y" * 32, 70_000, 38)) % np.uint64(2**38)
     assert (masked.reshape(-1) == expected).all()
 
 
@@ -70,9 +68,7 @@ def test_a_low_order_key_is_refused(key: bytes) -> None:
         pair_seed(A, key, digest=DIGEST, me="a", peer="b")
 
 
-@pytest.mark.parametrize(
-    "key", [b"", bytes(31), bytes(33), b"\xff" * 32, (2**255 - 18).to_bytes(32, "little")]
-)
+@pytest.mark.parametrize("key", [b"", bytes(31), bytes(33), b"\xff" * 32, (2**255 - 18).to_bytes(32, "little")])
 def test_a_malformed_key_is_refused(key: bytes) -> None:
     with pytest.raises(PeerViolation, match="malformed"):
         pair_seed(A, key, digest=DIGEST, me="a", peer="b")

@@ -19,9 +19,7 @@ def _expected(spec: NoiseSpec, ks: Any) -> Any:
     return np.exp(-(np.abs(ks) ** power) / spread) / np.exp(-(np.abs(wide) ** power) / spread).sum()
 
 
-@pytest.mark.parametrize(
-    "spec", [NoiseSpec("laplace", 2.0), NoiseSpec("gaussian", 3.0, 1e-6)], ids=lambda s: s.kind
-)
+@pytest.mark.parametrize("spec", [NoiseSpec("laplace", 2.0), NoiseSpec("gaussian", 3.0, 1e-6)], ids=lambda s: s.kind)
 def test_noise_follows_the_discrete_law(spec: NoiseSpec) -> None:
     noise = spec.add(ZEROS)
     ks = np.arange(-4, 5)
@@ -37,9 +35,7 @@ def test_values_keep_their_shape_and_are_shifted() -> None:
     assert np.abs(noisy - [[10**6, -(10**6)]]).max() < 60
 
 
-@pytest.mark.parametrize(
-    ("rho", "delta", "epsilon"), [(0.1, 1e-6, 2.1419), (0.5, 1e-6, 5.2215), (0.05, 1e-8, 1.7553)]
-)
+@pytest.mark.parametrize(("rho", "delta", "epsilon"), [(0.1, 1e-6, 2.1419), (0.5, 1e-6, 5.2215), (0.05, 1e-8, 1.7553)])
 def test_zcdp_conversion_matches_published_values(rho: float, delta: float, epsilon: float) -> None:
     assert zcdp_epsilon(rho, delta) == pytest.approx(epsilon, abs=1e-4)
     assert zcdp_epsilon(rho, delta) < rho + 2 * math.sqrt(rho * math.log(1 / delta))

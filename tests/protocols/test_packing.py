@@ -15,16 +15,10 @@ RNG = np.random.default_rng(7)
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.integers(2, 16), st.integers(1, 40), st.sampled_from([SHARED_2048, PUBLIC_4096]), st.integers(0, 2**32)
-)
-def test_sum_of_packed_codes_is_the_sum_of_codes(
-    parties: int, count: int, params: BfvParams, seed: int
-) -> None:
+@given(st.integers(2, 16), st.integers(1, 40), st.sampled_from([SHARED_2048, PUBLIC_4096]), st.integers(0, 2**32))
+def test_sum_of_packed_codes_is_the_sum_of_codes(parties: int, count: int, params: BfvParams, seed: int) -> None:
     layout = FieldLayout(parties, params)
-    codes = np.random.default_rng(seed).integers(
-        0, layout.top_code, (parties, count), np.uint32, endpoint=True
-    )
+    codes = np.random.default_rng(seed).integers(0, layout.top_code, (parties, count), np.uint32, endpoint=True)
     codes[:, 0] = layout.top_code
     total = np.stack([pack(layout, row) for row in codes]).sum(axis=0)
     assert (unpack(layout, total, count) == codes.sum(axis=0)).all()
@@ -40,9 +34,7 @@ def test_sum_of_reals_is_within_one_step_a_party(parties: int) -> None:
     assert error.max() < parties * layout.step(clip) * 1.01
 
 
-@pytest.mark.parametrize(
-    ("parties", "bits"), [(2, 17), (3, 16), (4, 16), (5, 15), (8, 15), (9, 14), (16, 14)]
-)
+@pytest.mark.parametrize(("parties", "bits"), [(2, 17), (3, 16), (4, 16), (5, 15), (8, 15), (9, 14), (16, 14)])
 def test_code_bits_leave_room_for_the_sum_and_a_guard(parties: int, bits: int) -> None:
     layout = FieldLayout(parties)
     assert layout.code_bits == bits

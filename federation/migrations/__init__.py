@@ -1,0 +1,1 @@
+"""Schema history, run by Alembic when the database is opened."""
