@@ -23,6 +23,7 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from federation.catalogue import PartyEntry, read_catalogue
+from federation.key_holder import KeyHolder
 from inbond import tls
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
@@ -47,6 +48,7 @@ from protocols.secure_sum import open_sum
 T = TypeVar("T")
 BODY = "body"
 CALL_SECONDS = 60.0
+CHUNK = 1024 * 1024
 PATIENCE = 60  # tries, a second apart, while a coordinator restarts
 MAX_RESULT = 1024 * 1024 * 1024
 
@@ -96,6 +98,7 @@ class Researcher(AbstractContextManager["Researcher"]):
             right = 'set [address] coordinator = "host:port"'
             raise ConfigError("no coordinator address", where=str(node.home / "inbond.toml"), right=right)
         self._address = address
+        self._holders: dict[str, KeyHolder] = {}
         self._channel = tls.channel(address, node.credentials, node.keystore)
         self._stub: Any = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
@@ -194,7 +197,26 @@ class Researcher(AbstractContextManager["Researcher"]):
             else:
                 return
 
+    def _open_sum(self, job: str, event: dict[str, Any]) -> None:
+        """In key mode `holder`: open the sum that waits, once, and bring every party its sealed slots."""
+        request = wire.ToOpenRequest(job=job, request=event["request"])
+        ciphertext = b"".join(chunk.data for chunk in self._stub.ToOpen(request))
+        if not ciphertext:
+            return
+        boxes = self._holder(job).open(str(event["step"]), int(event["round"]), ciphertext)
+        self._call(self._stub.Opened, _chunks(job, str(event["request"]), boxes))
+
+    def _holder(self, job: str) -> KeyHolder:
+        if job not in self._holders:
+            view = self.status(job)
+            plan = load_plan(view.plan)
+            roster, secret = self._roster(job, view, plan), bytes.fromhex(self._secrets(job)["sum"])
+            self._holders[job] = KeyHolder(job, plan.digest(), roster, self.node.signer(), secret)
+        return self._holders[job]
+
     def _opened(self, event: dict[str, Any], job: str) -> dict[str, Any]:
+        if event.get("event") == "open":
+            self._open_sum(job, event)
         box = event.pop("box", "")
         if event.get("event") == "progress" and box:
             done = int(event["round"]) - 2 if event["step"] == "train" else self._rounds(job) - 1
@@ -353,6 +375,13 @@ class Researcher(AbstractContextManager["Researcher"]):
             return method(request, timeout=CALL_SECONDS)
         except grpc.RpcError as error:
             raise _translated(error, self._address) from None
+
+
+def _chunks(job: str, request: str, boxes: Mapping[str, bytes]) -> Iterator[wire.OpenedChunk]:
+    """The boxes in pieces of a mebibyte."""
+    for party, box in boxes.items():
+        for start in range(0, len(box), CHUNK):
+            yield wire.OpenedChunk(job=job, request=request, party=party, data=box[start : start + CHUNK])
 
 
 def _secret(job: str) -> str:

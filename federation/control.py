@@ -35,6 +35,7 @@ MAX_NONCES = 10_000
 CHUNK = 1024 * 1024
 MAX_SUM_KEY = 1024 * 1024
 WATCH_SECONDS = 5.0
+MAX_OPENED = 1024 * 1024 * 1024
 
 
 class Nonces:
@@ -151,6 +152,31 @@ class Control(control_pb2_grpc.ControlServicer):
         if row.state != "finished" or not path.exists():
             raise Refused(f"job {job} is {row.state}: {row.reason or 'no result yet'}", where="result")
         return path
+
+    # sums that only the owner opens
+
+    def ToOpen(self, request: wire.ToOpenRequest, context: grpc.ServicerContext) -> Iterator[wire.ResultChunk]:  # noqa: N802, D102 - named in control.proto
+        body = self._do(context, lambda caller: self._waiting_sum(request, caller))
+        for start in range(0, len(body), CHUNK):
+            yield wire.ResultChunk(data=body[start : start + CHUNK])
+
+    def _waiting_sum(self, request: wire.ToOpenRequest, caller: str) -> bytes:
+        return self._jobs.desk.body(self._owned(request.job, caller).id, request.request) or b""
+
+    def Opened(self, request_iterator: Iterator[wire.OpenedChunk], context: grpc.ServicerContext) -> wire.JobView:  # noqa: N802, D102 - named in control.proto
+        return self._do(context, lambda caller: self._take_opened(request_iterator, caller))
+
+    def _take_opened(self, chunks: Iterator[wire.OpenedChunk], caller: str) -> wire.JobView:
+        boxes: dict[str, bytearray] = {}
+        job = request = ""
+        for chunk in chunks:
+            job, request = chunk.job, chunk.request
+            boxes.setdefault(chunk.party, bytearray()).extend(chunk.data)
+            if sum(map(len, boxes.values())) > MAX_OPENED:
+                raise Refused("the opened sums are too large", where="opened", right=f"at most {MAX_OPENED} bytes")
+        row = self._owned(job, caller)
+        self._jobs.desk.answer(row.id, request, {party: bytes(box) for party, box in boxes.items()})
+        return self._view(row)
 
     # the consortium
 

@@ -21,10 +21,11 @@ from compliance.audit.entry import EntryType
 from compliance.errors import ComplianceError
 from federation.catalogue import PartyEntry, read_catalogue
 from federation.hub import Hub
+from federation.owner_desk import OwnerDesk
 from federation.planner import make_plan
 from federation.recipes import recipe_info
 from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess
-from federation.secure_rounds import JOB, RESULT
+from federation.secure_rounds import JOB, OWNER, RESULT
 from federation.store import CoordinatorStore, JobRow
 from inbond import codec
 from inbond.errors import InbondError, JobFailed, Refused
@@ -82,6 +83,7 @@ class JobManager:
         self._jobs = ThreadPoolExecutor(node.config.limits.jobs_at_once, "job")
         self._keeping = ThreadPoolExecutor(8, "keep")
         self._closing = threading.Event()
+        self.desk = OwnerDesk(self._tell)
         threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
 
     # what the control service uses
@@ -352,16 +354,18 @@ class JobManager:
         spec, plan = running.order.spec, running.plan
         mode = "secure" if plan.protection.mode == "encrypted" else "plain"
         parties = [one.name for one in plan.participants]
+        owner_opens = mode == "secure" and plan.kind == "train" and spec.key_mode == "holder"
         frame = RunnerJob(
             name=job,
             app=APPS[f"{mode}-{plan.kind}"],
             allowed=tuple(APPS.values()),
-            parties=parties,
+            parties=[*parties, OWNER] if owner_opens else parties,
             run_id=int(job[:8], 16),
             run_config={
                 "rounds": spec.rounds or 0,
                 "timeout": max(running.order.exp - time.time(), 1.0),
                 "strategy": str(spec.strategy or "FedAvg"),
+                "owner_opens": owner_opens,
             },
         )
         state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})
@@ -420,7 +424,7 @@ class JobManager:
             answer.set_result(Reply(request.id, "ok", kept.reason, [kept.body] if kept.body else []))
             return answer
         started = time.monotonic()
-        asking = self._hub.request(party, request)
+        asking = self.desk.ask(job, request) if party == OWNER else self._hub.request(party, request)
 
         def arrived(done: "Future[Reply]") -> None:
             if not done.cancelled():
@@ -541,6 +545,7 @@ class JobManager:
             return
         if running is not None and running.runner is not None:
             running.runner.kill(reason or event.value)
+        self.desk.clear(job)
         self._dismiss(job, state)
         self._tell(job, {"event": "state", "state": state, "reason": reason, **self._store.costs(job)})
         self._store.forget_bodies(job)

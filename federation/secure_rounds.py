@@ -6,7 +6,7 @@ The runner holds no key. It learns the plan, sizes and timing; every array it to
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from inbond import flower
@@ -14,7 +14,9 @@ from inbond.errors import JobFailed
 from inbond.records import blob, octets, settings, texts
 from protocols import bfv, params
 
-CONTRIBUTION, SUM, JOB, RESULT = "contribution", "sum", "job", "result"
+CONTRIBUTION, SUM, OPENED, JOB, RESULT = "contribution", "sum", "opened", "job", "result"
+OWNER = "~owner"  # no party can have this name: the job's owner, asked to open a sum where only its key can
+OPEN_STEP = "query.open"
 MAX_BLOB = 512 * 1024 * 1024
 
 
@@ -26,6 +28,7 @@ class JobFrame:
     verdicts: tuple[str, ...]
     rounds: int
     timeout: float
+    owner_opens: bool = False
 
     @classmethod
     def read(cls, context: Context) -> "JobFrame":
@@ -33,7 +36,13 @@ class JobFrame:
         parties, verdicts = texts(context.state, JOB, "parties"), texts(context.state, JOB, "verdicts")
         config = context.run_config
         nodes = {name: flower.node_id(name) for name in sorted(parties)}
-        return cls(nodes, tuple(verdicts), int(config["rounds"]), float(config["timeout"]))
+        rounds, timeout = int(config["rounds"]), float(config["timeout"])
+        return cls(nodes, tuple(verdicts), rounds, timeout, bool(config["owner_opens"]))
+
+    @property
+    def params(self) -> params.BfvParams:
+        """The parameter set of the sums that the parties go on with."""
+        return params.PUBLIC_4096 if self.owner_opens else params.SHARED_2048
 
     @property
     def leader(self) -> str:
@@ -91,6 +100,20 @@ class SecureRounds:
         """Ask every party for its contribution to `step`; the encrypted sum, and the replies."""
         answers = self.replies(self.message(name, step, content) for name, content in contents.items())
         return self.add(answers, parameters), answers
+
+    def carried(self, total: ArrayRecord, step: str, round_: int = 0) -> dict[str, RecordDict]:
+        """Party -> what takes the sum of `step` to it: the ciphertext, or the slots that the owner opened for it."""
+        if not self.frame.owner_opens:
+            return {name: RecordDict({SUM: total}) for name in self.frame.nodes}
+        content = RecordDict({SUM: total, "of": settings(step=step, round=round_)})
+        content["config"] = settings(**{"server-round": round_})
+        ask = Message(content, dst_node_id=flower.node_id(OWNER), message_type=f"{OPEN_STEP}_{step}")
+        (reply,) = self._grid.send_and_receive([ask], timeout=self.frame.timeout)
+        if reply.has_error():
+            raise JobFailed(f"the owner did not open the sum of {step}: {reply.error.reason}")
+        return {
+            name: RecordDict({OPENED: settings(box=octets(reply.content, OPENED, name))}) for name in self.frame.nodes
+        }
 
     @staticmethod
     def add(answers: Mapping[str, RecordDict], parameters: params.BfvParams) -> bytes:

@@ -6,13 +6,12 @@ which the parties open and step with. The runner learns the plan, sizes and timi
 
 from collections.abc import Iterable
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy
 
-from federation.secure_rounds import SUM, JobFrame, SecureRounds, finish
+from federation.secure_rounds import JobFrame, SecureRounds, finish
 from inbond.records import blob_record, octets
-from protocols.params import SHARED_2048
 
 app = ServerApp()
 
@@ -32,14 +31,16 @@ class SecureFedAvg(Strategy):
     ) -> Iterable[Message]:
         """The last encrypted sum to every party."""
         del config, grid
-        return self._rounds.to_all("train", RecordDict({SUM: arrays}), server_round)
+        step = "census" if server_round == 1 else "train"
+        contents = self._rounds.carried(arrays, step, server_round - 1)
+        return [self._rounds.message(name, "train", content, server_round) for name, content in contents.items()]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Add the contributions of all parties; an incomplete round ends the job."""
         del server_round
-        return blob_record(self._rounds.add(self._rounds.complete(replies), SHARED_2048)), None
+        return blob_record(self._rounds.add(self._rounds.complete(replies), self._rounds.frame.params)), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -62,9 +63,9 @@ def main(grid: Grid, context: Context) -> None:
     """Roster, census, rounds, final metrics, result."""
     frame = JobFrame.read(context)
     rounds = SecureRounds(grid, frame)
-    census, _ = rounds.ask("query.census", rounds.start(), SHARED_2048)
+    census, _ = rounds.ask("query.census", rounds.start(), frame.params)
     result = SecureFedAvg(rounds).start(grid, blob_record(census), frame.rounds, timeout=frame.timeout)
-    last = {name: RecordDict({SUM: result.arrays}) for name in frame.nodes}
-    final, _ = rounds.ask("evaluate", last, SHARED_2048)
-    answers = rounds.replies(rounds.to_all("query.finish", RecordDict({SUM: blob_record(final)})))
+    final, _ = rounds.ask("evaluate", rounds.carried(result.arrays, "train", frame.rounds), frame.params)
+    contents = rounds.carried(blob_record(final), "evaluate")
+    answers = rounds.replies(rounds.message(name, "query.finish", content) for name, content in contents.items())
     finish(context, octets(answers[frame.leader], "result", "box"), answers)

@@ -13,9 +13,9 @@ from flwr.app import RecordDict
 from numpy.typing import NDArray
 
 from inbond.joint_query import QueryLayout
-from inbond.records import blob_record, vector
+from inbond.records import vector
 from parties.job_context import JobContext
-from parties.secure_job import NO_REALS, SecureJob
+from parties.secure_job import SecureJob
 from policies.plan import PlanNoise
 from protocols.noise import NoiseSpec
 from protocols.params import SHARED_2048
@@ -60,7 +60,8 @@ class QueryJob(SecureJob):
             kept = self._own_table().tobytes()
             self.context.vault.put("table", kept)
         table = np.frombuffer(kept, np.int64).reshape(self._shape)
-        return self.contribution(self.count_spec(), np.ascontiguousarray(table[:, self._layout.counts]).reshape(-1))
+        counts = np.ascontiguousarray(table[:, self._layout.counts]).reshape(-1)
+        return self.contribution(self.shared_key, self.count_spec(), counts)
 
     def _own_table(self) -> Table:
         """This party's table of group values; noised, and charged first, where the plan says so."""
@@ -86,25 +87,17 @@ class QueryJob(SecureJob):
         assert bounds is not None  # noqa: S101 - the fragment for noise refuses a column without bounds
         return max(abs(bounds[0]), abs(bounds[1]))
 
-    def _sum_key(self) -> bytes:
-        """The researcher's public BFV key, whose digest the signed order names (checked at admission)."""
-        kept = self.context.vault.get("sum_key")
-        assert kept is not None  # noqa: S101 - no query is admitted without it
-        return kept
-
     def _release(self, round_: int, content: RecordDict) -> RecordDict:
         del round_
-        counts = self.opened(self.count_spec(), content).exact.reshape(self._shape[0], -1)
+        counts = self.shared_key.open(self.count_spec(), content).exact.reshape(self._shape[0], -1)
         joint = np.zeros(self._shape, np.int64)
         joint[:, self._layout.counts] = counts
         hidden = self._layout.suppressed(joint, self.context.plan.minimum_group)
         kept = self.context.vault.get("table")
         assert kept is not None  # noqa: S101 - the count sum could not have been opened without it
         table = np.where(hidden, 0, np.frombuffer(kept, np.int64).reshape(self._shape))
-        spec = self.promised = self._layout.release_spec(self.context.job, self.context.plan, self.roster, hidden)
-        cipher = self.result_cipher(self._sum_key())
-        blob = self.session.contribute(spec, cipher, NO_REALS, np.ascontiguousarray(table.reshape(-1)))
-        reply = RecordDict({"contribution": blob_record(blob)})
+        spec = self._layout.release_spec(self.context.job, self.context.plan, self.roster, hidden)
+        reply = self.contribution(self.owners_key, spec, np.ascontiguousarray(table).reshape(-1))
         reply["receipt"] = self.receipt(spec=spec.digest().hex())
         self.context.note(released_groups=int((~hidden).any(axis=1).sum()))
         return reply

@@ -12,34 +12,39 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from inbond.cipher_process import CipherProcess
-from inbond.records import blob, blob_record, octets, settings, texts
+from inbond.records import blob_record, octets, settings, texts
 from inbond.roster import Roster, read_roster
 from inbond.signed_box import BoxLabel, seal_signed
 from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.secure_session import SecureSession
+from parties.sum_keys import OwnersKey, SharedKey, SumKey
 from protocols.errors import PeerViolation
-from protocols.params import PUBLIC_4096, SHARED_2048, BfvParams
-from protocols.secure_sum import SumResult, SumSpec
+from protocols.params import SHARED_2048
+from protocols.secure_sum import SumSpec
 
-MAX_BLOB = 512 * 1024 * 1024
 NO_REALS: NDArray[np.float32] = np.zeros(0, np.float32)
 
 
 class SecureJob(JobSteps):
-    """The start step, and what the steps of training and querying share."""
+    """The start step, and what the steps of training and querying share.
+
+    `shares_key` says whether any sum of the job is under a key that the parties share.
+    """
+
+    shares_key = True
 
     def __init__(self, context: JobContext) -> None:
         super().__init__(context)
-        self._ciphers: dict[str, CipherProcess] = {}
-        self._open = ExitStack()
+        self._processes = ExitStack()
+        self.shared_key = SharedKey(context, self._processes)
+        self.owners_key = OwnersKey(context, self._processes)
         self._roster: Roster | None = None
         self.steps["query.start"] = self._start
 
     def close(self) -> None:
         """End the job's processes."""
-        self._ciphers.clear()
-        self._open.close()
+        self._processes.close()
         super().close()
 
     # roster and job key
@@ -52,7 +57,7 @@ class SecureJob(JobSteps):
             raise PeerViolation("the roster of a job never changes", where="query.start")
         self._roster = self._read(tokens)
         self.context.vault.put("roster", json.dumps(tokens).encode())
-        key = self._make_key() if self.leads else None
+        key = self._make_key() if self.leads and self.shares_key else None
         token, boxes = self.session.echo(key)
         reply = RecordDict({"roster": settings(echo=[token], readers=sorted(boxes))})
         reply["boxes"] = ConfigRecord(dict(boxes))
@@ -74,7 +79,7 @@ class SecureJob(JobSteps):
         """Check every party's roster echo and take the job key; before the first contribution."""
         trust, now = self.context.trust(), self.context.clock()
         digest = self.session.confirm(texts(content, "roster", "echoes"), trust, now)
-        if not self.leads:
+        if self.shares_key and not self.leads:
             key = self.session.take_key(octets(content, "roster", "box"), digest, trust, now)
             self.context.vault.put("key", key)
         self.context.vault.put("confirmed", self.roster.digest.encode())
@@ -110,38 +115,14 @@ class SecureJob(JobSteps):
 
     # sums
 
-    def cipher(self) -> CipherProcess:
-        """The process that holds the job key."""
-        if "job" not in self._ciphers:
-            key = self.context.vault.get("key")
-            if key is None:
-                raise PeerViolation("a step came before the job key", where="job key")
-            self._ciphers["job"] = self._cipher(SHARED_2048, key)
-        return self._ciphers["job"]
-
-    def result_cipher(self, public: bytes) -> CipherProcess:
-        """A process that can only encrypt, under the researcher's public key."""
-        if "result" not in self._ciphers:
-            self._ciphers["result"] = self._cipher(PUBLIC_4096, public)
-        return self._ciphers["result"]
-
-    def _cipher(self, params: BfvParams, key: bytes) -> CipherProcess:
-        cipher = self._open.enter_context(CipherProcess(params))
-        cipher.load_key(key)
-        return cipher
-
     def contribution(
-        self, spec: SumSpec, exact: NDArray[np.int64], reals: NDArray[np.float32] = NO_REALS
+        self, key: SumKey, spec: SumSpec, exact: NDArray[np.int64], reals: NDArray[np.float32] = NO_REALS
     ) -> RecordDict:
-        """The reply that carries this party's masked, encrypted contribution under the job key."""
+        """The reply that carries this party's masked contribution, encrypted under `key`."""
         if self.context.vault.get("confirmed") is None:
             raise PeerViolation("a step came before the roster was confirmed", where=spec.step)
         self.promised = spec
-        return RecordDict({"contribution": blob_record(self.session.contribute(spec, self.cipher(), reals, exact))})
-
-    def opened(self, spec: SumSpec, content: RecordDict) -> SumResult:
-        """The joint sum in a step's content."""
-        return self.session.open(spec, self.cipher(), blob(content, "sum", MAX_BLOB))
+        return RecordDict({"contribution": blob_record(self.session.contribute(spec, key.cipher(), reals, exact))})
 
     def seal(self, purpose: str, content: bytes) -> bytes:
         """`content` for the job's owner alone, signed by this party."""

@@ -20,8 +20,8 @@ from inbond.records import settings, vector, vectors
 from parties.job_context import JobContext, Worker
 from parties.recipes.base import Recipe
 from parties.secure_job import SecureJob
+from parties.sum_keys import SumKey
 from protocols.errors import PeerViolation
-from protocols.params import SHARED_2048
 from protocols.secure_sum import SumSpec
 
 Model = NDArray[np.float32]
@@ -36,6 +36,8 @@ class TrainingJob(SecureJob):
         self._rounds = context.order.spec.rounds
         parameters = recipe.parse(context.order.spec.recipe.parameters)
         self._recipe = recipe
+        self.shares_key = context.order.spec.key_mode == "shared"
+        self.key: SumKey = self.shared_key if self.shares_key else self.owners_key
         self._size, self._clip = recipe.model_size(parameters), recipe.clip(parameters)
         self._census_size, self._metric_size = recipe.statistics(parameters)
         self._examples = 0
@@ -50,7 +52,7 @@ class TrainingJob(SecureJob):
 
     def _spec(self, step: str, round_: int, *, reals: int, exact: int, context: bytes) -> SumSpec:
         return self.session.spec(
-            step, round_, reals=reals, exact=exact, clip=self._clip, params=SHARED_2048.name, context=context
+            step, round_, reals=reals, exact=exact, clip=self._clip, params=self.key.params.name, context=context
         )
 
     def _census_spec(self) -> SumSpec:
@@ -74,7 +76,7 @@ class TrainingJob(SecureJob):
         del round_
         self.confirm(content)
         exact = vector(self.call("query.census", RecordDict()), "exact")
-        return self.contribution(self._census_spec(), exact)
+        return self.contribution(self.key, self._census_spec(), exact)
 
     def _train(self, round_: int, content: RecordDict) -> RecordDict:
         if not 1 <= round_ <= self._rounds:
@@ -84,7 +86,7 @@ class TrainingJob(SecureJob):
         message["facts"] = settings(round=round_)
         answer = self.call("train", message)
         update = (vector(answer, "model") - model) * np.float32(self._share())
-        reply = self.contribution(self._round_spec(round_, model), vector(answer, "exact"), update)
+        reply = self.contribution(self.key, self._round_spec(round_, model), vector(answer, "exact"), update)
         reply["progress"] = settings(box=self._progress(round_ - 2, metrics))
         return reply
 
@@ -94,14 +96,14 @@ class TrainingJob(SecureJob):
         own = vector(self.call("evaluate", vectors(model=model)), "exact")
         alone = vector(self.call("evaluate.baselines", RecordDict()), "exact")
         self.context.note(own_metrics=self._recipe.metrics(own), own_baselines=self._recipe.baseline_metrics(alone))
-        reply = self.contribution(self._final_spec(model), np.concatenate([own, alone]))
+        reply = self.contribution(self.key, self._final_spec(model), np.concatenate([own, alone]))
         reply["progress"] = settings(box=self._progress(self._rounds - 1, metrics))
         return reply
 
     def _finish(self, round_: int, content: RecordDict) -> RecordDict:
         del round_
         model = self._kept(self._rounds)
-        total = self.opened(self._final_spec(model), content).exact
+        total = self.key.open(self._final_spec(model), content).exact
         joint = self._recipe.metrics(total[: self._metric_size])
         alone = self._recipe.baseline_metrics(total[self._metric_size :])
         digest = hashlib.sha256(model.tobytes()).hexdigest()
@@ -116,12 +118,12 @@ class TrainingJob(SecureJob):
     def _advance(self, round_: int, content: RecordDict) -> tuple[Model, dict[str, float]]:
         """The joint model before `round_`, from the sum that the step carries, and that sum's metrics."""
         if round_ == 1:
-            total = self.opened(self._census_spec(), content).exact
+            total = self.key.open(self._census_spec(), content).exact
             self.context.vault.put("census", total.tobytes())
             self._begin(self.worker())
             return self._kept(0), {}
         before = self._kept(round_ - 2)
-        result = self.opened(self._round_spec(round_ - 1, before), content)
+        result = self.key.open(self._round_spec(round_ - 1, before), content)
         model = before + result.reals
         self.context.vault.put(f"model-{round_ - 1}", model.tobytes())
         self.context.vault.drop(f"model-{round_ - 4}")
@@ -180,7 +182,7 @@ class TrainingJob(SecureJob):
             "metrics": joint,
             "baselines": alone,
             "privacy": spec.privacy.model_dump(mode="json"),
-            "encryption": SHARED_2048.name,
+            "encryption": self.key.params.name,
         }
         return save({"parameters": model}, metadata={"card": json.dumps(card)})
 

@@ -9,7 +9,7 @@ from policies.plan import Plan, Step
 
 MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
 PLAIN_SUM = ("plain", "plain-sum", 1)
-KEY_MODES = {"train": ("shared",), "query": ("holder",)}
+KEY_MODES = {"train": ("shared", "holder"), "query": ("holder",)}
 
 
 def steps_of(kind: str, mode: str, rounds: int) -> tuple[Step, ...]:

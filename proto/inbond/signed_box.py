@@ -31,6 +31,11 @@ class BoxLabel:
         return json.dumps(["inbond box v1", self.job, self.plan_digest, self.purpose]).encode()
 
 
+def opened_label(job: str, plan_digest: str, step: str, round_: int) -> BoxLabel:
+    """The label of a sum that the job's owner opened for the parties: the step and round whose sum it is."""
+    return BoxLabel(job, plan_digest, f"opened {step} {round_}")
+
+
 def seal_signed(content: bytes, label: BoxLabel, signer: Signer, reader: bytes) -> bytes:
     """`content` for the X25519 public key `reader` (32 bytes) alone, signed by `signer`."""
     claims = {

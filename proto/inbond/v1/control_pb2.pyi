@@ -124,6 +124,26 @@ class ResultChunk(_message.Message):
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
+class ToOpenRequest(_message.Message):
+    __slots__ = ("job", "request")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    request: str
+    def __init__(self, job: _Optional[str] = ..., request: _Optional[str] = ...) -> None: ...
+
+class OpenedChunk(_message.Message):
+    __slots__ = ("job", "request", "party", "data")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    request: str
+    party: str
+    data: bytes
+    def __init__(self, job: _Optional[str] = ..., request: _Optional[str] = ..., party: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
 class NodesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

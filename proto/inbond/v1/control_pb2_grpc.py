@@ -82,6 +82,16 @@ class ControlStub:
                 request_serializer=inbond_dot_v1_dot_control__pb2.JobRequest.SerializeToString,
                 response_deserializer=inbond_dot_v1_dot_control__pb2.ResultChunk.FromString,
                 _registered_method=True)
+        self.ToOpen = channel.unary_stream(
+                '/inbond.v1.Control/ToOpen',
+                request_serializer=inbond_dot_v1_dot_control__pb2.ToOpenRequest.SerializeToString,
+                response_deserializer=inbond_dot_v1_dot_control__pb2.ResultChunk.FromString,
+                _registered_method=True)
+        self.Opened = channel.stream_unary(
+                '/inbond.v1.Control/Opened',
+                request_serializer=inbond_dot_v1_dot_control__pb2.OpenedChunk.SerializeToString,
+                response_deserializer=inbond_dot_v1_dot_control__pb2.JobView.FromString,
+                _registered_method=True)
         self.Nodes = channel.unary_unary(
                 '/inbond.v1.Control/Nodes',
                 request_serializer=inbond_dot_v1_dot_control__pb2.NodesRequest.SerializeToString,
@@ -155,6 +165,20 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ToOpen(self, request, context):
+        """The ciphertext of a sum that waits for the job's owner (key mode holder); empty when it was opened already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Opened(self, request_iterator, context):
+        """What the owner opened: sealed for each party, in pieces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Nodes(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -208,6 +232,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Result,
                     request_deserializer=inbond_dot_v1_dot_control__pb2.JobRequest.FromString,
                     response_serializer=inbond_dot_v1_dot_control__pb2.ResultChunk.SerializeToString,
+            ),
+            'ToOpen': grpc.unary_stream_rpc_method_handler(
+                    servicer.ToOpen,
+                    request_deserializer=inbond_dot_v1_dot_control__pb2.ToOpenRequest.FromString,
+                    response_serializer=inbond_dot_v1_dot_control__pb2.ResultChunk.SerializeToString,
+            ),
+            'Opened': grpc.stream_unary_rpc_method_handler(
+                    servicer.Opened,
+                    request_deserializer=inbond_dot_v1_dot_control__pb2.OpenedChunk.FromString,
+                    response_serializer=inbond_dot_v1_dot_control__pb2.JobView.SerializeToString,
             ),
             'Nodes': grpc.unary_unary_rpc_method_handler(
                     servicer.Nodes,
@@ -461,6 +495,60 @@ class Control:
             '/inbond.v1.Control/Result',
             inbond_dot_v1_dot_control__pb2.JobRequest.SerializeToString,
             inbond_dot_v1_dot_control__pb2.ResultChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ToOpen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inbond.v1.Control/ToOpen',
+            inbond_dot_v1_dot_control__pb2.ToOpenRequest.SerializeToString,
+            inbond_dot_v1_dot_control__pb2.ResultChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Opened(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/inbond.v1.Control/Opened',
+            inbond_dot_v1_dot_control__pb2.OpenedChunk.SerializeToString,
+            inbond_dot_v1_dot_control__pb2.JobView.FromString,
             options,
             channel_credentials,
             insecure,
