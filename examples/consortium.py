@@ -8,6 +8,8 @@ Each node has its own folder, keys, database and process, and speaks to the othe
 The demo and the tests run on it.
 """
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -15,11 +17,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import click
+import typer
+
+from compliance.errors import ComplianceError
+from federation.client import Researcher
+from inbond.cli import build, exit_code
+from inbond.errors import InbondError, Unreachable
+from policies.errors import PolicyError
 
 NAME = "acme.example"
 AUTHORITY, COORDINATOR = "authority", "coordinator"
@@ -89,14 +100,15 @@ class Consortium:
         """Found the consortium, make and enrol every node by invitation. The authority runs from here on."""
         self.root.mkdir(parents=True, exist_ok=True)
         at = ("--enrol-address", f"localhost:{self._enrol}", "--address", f"localhost:{self._authority}")
-        self.cli("ca", "init", NAME, *at, home=AUTHORITY)
+        self.command("ca", "init", NAME, *at, home=AUTHORITY)
         self.launch(AUTHORITY)
         listen = f"localhost:{self._serve}"
-        self.cli("coordinator", "init", NAME, "--country", "DE", "--listen", listen, home=COORDINATOR)
+        self.command("coordinator", "init", NAME, "--country", "DE", "--listen", listen, home=COORDINATOR)
         self._join(COORDINATOR, "coordinator", "coordinator")
         for member in self.members.values():
             role = "user" if member.user else "party"
-            self.cli(role, "init", member.name, "--consortium", NAME, "--country", member.country, home=member.name)
+            where = ("--consortium", NAME, "--country", member.country)
+            self.command(role, "init", member.name, *where, home=member.name)
             self._furnish(member)
             self._join(member.name, role, f"{role}/{member.name}")
 
@@ -111,8 +123,8 @@ class Consortium:
     def _join(self, home: str, role: str, identity: str) -> None:
         hosts = ("--dns", "localhost", "--ip", "127.0.0.1") if role == "coordinator" else ()
         coordinator = ("--coordinator", self.address)
-        invited = self.cli("ca", "invite", identity, *hosts, *coordinator, "--json", home=AUTHORITY)
-        self.cli(role, "join", json.loads(invited)["invitation"], home=home)
+        invited = self.command("ca", "invite", identity, *hosts, *coordinator, "--json", home=AUTHORITY)
+        self.command(role, "join", json.loads(invited)["invitation"], home=home)
 
     # running
 
@@ -172,19 +184,15 @@ class Consortium:
 
     def wait_connected(self, names: Sequence[str] = ()) -> None:
         """Wait until the named parties (default: all that run) have published their datasets."""
-        user = next(member.name for member in self.members.values() if member.user)
         wanted = set(names) or {name for name in self.processes if name in self.members}
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            rows = json.loads(self.cli("catalog", "--json", home=user))
-            missing = wanted - {row["party"] for row in rows}
-            if not missing:
-                return
-            for name in missing:
-                self._check_alive(name)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not connected after {START_SECONDS:.0f} s: {', '.join(sorted(missing))}")
-            time.sleep(0.3)
+        with self.researcher() as researcher:
+            while missing := wanted - _published(researcher):
+                for name in (COORDINATOR, *missing):
+                    self._check_alive(name)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not connected after {START_SECONDS:.0f} s: {', '.join(sorted(missing))}")
+                time.sleep(0.2)
 
     def kill(self, name: str) -> None:
         """Kill -9 one node, as a power cut would."""
@@ -206,6 +214,29 @@ class Consortium:
 
     # asking
 
+    def researcher(self) -> Researcher:
+        """The first user's connection to the coordinator, in this process; the caller closes it."""
+        return Researcher.open(self.home(next(member.name for member in self.members.values() if member.user)))
+
+    def command(self, *arguments: str, home: str) -> str:
+        """Run one `inbond` command in this process, which saves starting an interpreter; its standard output.
+
+        The command is the one that `cli` runs, so everything it does is the same. Not for several threads at once.
+        Raises CommandFailed.
+        """
+        shown, told = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told), _variables(self._settings):
+            root = typer.main.get_command(build(arguments))
+            try:
+                code = root.main([*arguments, "--home", str(self.home(home))], "inbond", standalone_mode=False)
+            except click.ClickException as error:
+                raise CommandFailed(arguments, error.exit_code, error.format_message()) from None
+            except (InbondError, PolicyError, ComplianceError) as error:
+                raise CommandFailed(arguments, exit_code(error), str(error)) from None
+        if code:
+            raise CommandFailed(arguments, code, told.getvalue())
+        return shown.getvalue()
+
     def cli(self, *arguments: str, home: str, timeout: float = 300.0) -> str:
         """Run one `inbond` command for the node `home`; its standard output. Raises CommandFailed."""
         command = [sys.executable, "-m", "inbond", *arguments, "--home", str(self.home(home))]
@@ -225,3 +256,26 @@ class Consortium:
     def json(self, *arguments: str, home: str, timeout: float = 300.0) -> Any:
         """What a command prints with --json."""
         return json.loads(self.cli(*arguments, "--json", home=home, timeout=timeout))
+
+
+def _published(researcher: Researcher) -> set[str]:
+    """The parties whose datasets the coordinator knows; none while it does not answer yet."""
+    try:
+        return set(researcher.catalogue())
+    except Unreachable:
+        return set()
+
+
+@contextlib.contextmanager
+def _variables(settings: Mapping[str, str]) -> Iterator[None]:
+    """The environment with `settings` in it, for as long as the context lasts."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

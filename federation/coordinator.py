@@ -24,9 +24,9 @@ from federation.jobs import JobManager
 from federation.store import CoordinatorStore
 from inbond import codec, tls
 from inbond.errors import ConfigError, InbondError
-from inbond.framing import Limits
+from inbond.framing import GRPC_OPTIONS, Limits
 from inbond.messages import Request, request_id
-from inbond.node import Node, Upkeep, utc_now
+from inbond.node import Node, Upkeep, extra_policies, utc_now
 from inbond.records import texts
 from inbond.v1 import control_pb2_grpc
 from policies.bundle import load_baseline
@@ -49,11 +49,11 @@ class Coordinator:
     def __init__(self, home: Path, *, tap: Tap | None = None) -> None:
         self.home = home
         self.node = Node.open(home)
-        self.engine = Engine(load_baseline(_extra_policies(home)))
+        self.engine = Engine(load_baseline(extra_policies(home)))
         self.store = CoordinatorStore(home)
         self.hub = self._hub(tap or _file_tap(os.environ.get(TAP_VARIABLE, "")))
         self.jobs = JobManager(self.node, self.store, self.hub, self.engine)
-        self.server = grpc.server(ThreadPoolExecutor(MAX_PARTIES + 64, "rpc"), options=list(tls.SERVER_OPTIONS))
+        self.server = grpc.server(ThreadPoolExecutor(MAX_PARTIES + 64, "rpc"), options=[*tls.SERVER_OPTIONS, *GRPC_OPTIONS])
         self.hub.register(self.server)
         control = Control(self.node, self.store, self.jobs, self.hub)
         control_pb2_grpc.add_ControlServicer_to_server(control, self.server)  # type: ignore[no-untyped-call]  # generated
@@ -173,10 +173,6 @@ def _certified(peer: HubPeer) -> PeerIdentity:
     if not isinstance(peer, _Peer):
         raise InvalidIdentity("a link without a certificate", right="mutual TLS")
     return peer.identity
-
-
-def _extra_policies(home: Path) -> dict[str, str]:
-    return {path.name: path.read_text("utf-8") for path in sorted((home / "policies").glob("*.cedar"))}
 
 
 def _file_tap(path: str) -> Callable[[str, str, bytes], None] | None:

@@ -6,7 +6,7 @@ import typer
 
 from federation.coordinator import LIFE_SIGN, Coordinator
 from federation.store import CoordinatorStore
-from inbond.config import AddressSection, load
+from inbond.config import AddressSection
 from inbond.console import emit, facts, table
 from inbond.member_cli import (
     DEFAULT_HOME,
@@ -15,6 +15,7 @@ from inbond.member_cli import (
     certificate_facts,
     join_consortium,
     life_of,
+    load_role,
     log_to_stderr,
     make_node,
     read_invitation,
@@ -50,12 +51,13 @@ def join(
     json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
-    show_joined(join_consortium(home, read_invitation(invitation)), json)
+    show_joined(join_consortium(home, "coordinator", read_invitation(invitation)), json)
 
 
 @app.command()
 def start(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Serve until interrupted; interrupted jobs are taken up again. Logs go to standard error."""
+    load_role(home, "coordinator")
     log_to_stderr(json)
     coordinator = Coordinator(home)
     data = {"address": coordinator.start()}
@@ -65,7 +67,7 @@ def start(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 @app.command()
 def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Whether the coordinator runs, which parties it knows, and its newest jobs."""
-    config = load(home)
+    config = load_role(home, "coordinator")
     store = CoordinatorStore(home)
     jobs = [{"job": row.id, "name": row.name, "kind": row.kind, "state": row.state} for row in store.jobs(limit=20)]
     known = sorted(store.catalogues())

@@ -53,6 +53,7 @@ APPS = {
     "secure-train": "federation.training:app",
     "secure-query": "federation.querying:app",
     "plain-train": "federation.plain:app",
+    "plain-echo": "federation.echo:app",
 }
 RUNNER_TRIES = 4
 ADMISSION_SECONDS = 30.0
@@ -357,7 +358,7 @@ class JobManager:
         owner_opens = mode == "secure" and plan.kind == "train" and spec.key_mode == "holder"
         frame = RunnerJob(
             name=job,
-            app=APPS[f"{mode}-{plan.kind}"],
+            app=APPS.get(f"{mode}-{spec.recipe.name}" if spec.recipe else "", APPS[f"{mode}-{plan.kind}"]),
             allowed=tuple(APPS.values()),
             parties=[*parties, OWNER] if owner_opens else parties,
             run_id=int(job[:8], 16),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from inbond.config import AddressSection, load
+from inbond.config import AddressSection
 from inbond.console import emit, facts
 from inbond.member_cli import (
     DEFAULT_HOME,
@@ -12,6 +12,7 @@ from inbond.member_cli import (
     Json,
     certificate_facts,
     join_consortium,
+    load_role,
     make_node,
     read_invitation,
     show_joined,
@@ -51,13 +52,13 @@ def join(
     json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
-    show_joined(join_consortium(home, read_invitation(invitation)), json)
+    show_joined(join_consortium(home, "user", read_invitation(invitation)), json)
 
 
 @app.command()
 def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Who this node is and until when its certificate holds."""
-    config = load(home)
+    config = load_role(home, "user")
     data = {
         "name": config.node.name,
         "country": config.node.country,

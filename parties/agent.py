@@ -17,8 +17,8 @@ from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from inbond import tls
 from inbond.errors import ConfigError, Refused
-from inbond.framing import Limits
-from inbond.node import Node, Upkeep, utc_now
+from inbond.framing import GRPC_OPTIONS, Limits
+from inbond.node import Node, Upkeep, extra_policies, utc_now
 from parties.admission import Admission
 from parties.catalogue import Catalogue
 from parties.door import Door
@@ -84,7 +84,7 @@ class Agent:
             raise ConfigError("no coordinator address", where=str(self.home / "inbond.toml"), right=right)
 
         def connect() -> grpc.Channel:
-            return tls.channel(address, self.node.credentials, self.node.keystore)
+            return tls.channel(address, self.node.credentials, self.node.keystore, GRPC_OPTIONS)
 
         return Link(
             connect,
@@ -113,8 +113,3 @@ class Agent:
         path = self.home / LIFE_SIGN
         path.with_suffix(".part").write_text(json.dumps(sign))
         path.with_suffix(".part").rename(path)
-
-
-def extra_policies(home: Path) -> dict[str, str]:
-    """The node's own Cedar files, which add to the baseline."""
-    return {path.name: path.read_text("utf-8") for path in sorted((home / "policies").glob("*.cedar"))}

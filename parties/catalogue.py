@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from inbond.config import read_text
 from inbond.errors import ConfigError
 from parties.connectors.base import check_source
 from policies.contract import DataContract, load_contract
@@ -19,7 +20,7 @@ class Catalogue:
     def _load(self) -> dict[str, DataContract]:
         found: dict[str, DataContract] = {}
         for path in sorted((self._home / "contracts").glob("*.y*ml")):
-            contract = load_contract(path.read_text("utf-8"), str(path))
+            contract = load_contract(read_text(path, "a data contract in UTF-8"), str(path))
             if contract.dataset in found:
                 right = "one contract per dataset"
                 raise ConfigError(f"dataset {contract.dataset} has two contracts", where=str(path), right=right)

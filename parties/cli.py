@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from compliance.budget import BudgetLedger
-from inbond.config import AddressSection, load
+from inbond.config import AddressSection
 from inbond.console import emit, facts, size, table
 from inbond.member_cli import (
     DEFAULT_HOME,
@@ -16,6 +16,7 @@ from inbond.member_cli import (
     certificate_facts,
     join_consortium,
     life_of,
+    load_role,
     log_to_stderr,
     make_node,
     read_invitation,
@@ -69,12 +70,13 @@ def join(
     json: Json = False,
 ) -> None:
     """Enrol with the consortium's authority; the keys stay here."""
-    show_joined(join_consortium(home, read_invitation(invitation)), json)
+    show_joined(join_consortium(home, "party", read_invitation(invitation)), json)
 
 
 @app.command()
 def start(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Dial the coordinator and answer, until interrupted. Logs go to standard error."""
+    load_role(home, "party")
     log_to_stderr(json)
     agent = Agent(home)
     data = {"party": agent.node.name, "datasets": sorted(agent.catalogue.contracts)}
@@ -84,7 +86,7 @@ def start(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 @app.command()
 def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Who this node is, whether it runs and is connected, and what its budgets are."""
-    config = load(home)
+    config = load_role(home, "party")
     data: dict[str, Any] = {"name": config.node.name, "country": config.node.country}
     data |= certificate_facts(home) if (home / "certs").exists() else {"id": "not joined yet"}
     data |= {"process": life_of(home, LIFE_SIGN), "budgets": _budgets(home)}
@@ -111,6 +113,7 @@ def _budgets(home: Path) -> list[dict[str, str]]:
 @app.command()
 def datasets(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """The data contracts of this node, and whether each table is there as promised."""
+    load_role(home, "party")
     rows = [_dataset(contract, home) for contract in Catalogue(home).contracts.values()]
 
     def human(console: Any) -> None:
@@ -137,6 +140,7 @@ def _dataset(contract: DataContract, home: Path) -> dict[str, Any]:
 @app.command()
 def jobs(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """What ran on this party's data, and what it gave and cost; only its owner sees this."""
+    load_role(home, "party")
     store = PartyStore(home)
     rows = [
         {"job": row.id, "state": row.state, "created": row.created, **_json.loads(row.summary)} for row in store.jobs()

@@ -29,7 +29,7 @@ from parties.store import PartyStore
 from policies.envelope import sign
 from policies.errors import PolicyError
 from policies.verdict import RefusedError, check_message
-from protocols.errors import ProtocolError
+from protocols.errors import PeerViolation, ProtocolError
 
 log = structlog.get_logger(__name__)
 FAILED = "this party could not do the step; its owner's log says why"
@@ -69,6 +69,10 @@ class Door:
             return self._refused(request, error.what, str(error))
         except BudgetExceeded as error:
             return self._refused(request, "the privacy budget does not cover this release", str(error))
+        except PeerViolation as error:
+            # a sum that did not open must not be tried again and again under one key (a reaction attack)
+            self._jobs.end(request.job, "failed")
+            return self._failed(request, error)
         except (PolicyError, ProtocolError, InbondError, ComplianceError) as error:
             return self._failed(request, error)
         except Exception as error:  # noqa: BLE001 - a recipe may raise anything; the peer learns nothing of it
@@ -138,6 +142,9 @@ class Door:
         )
         if job.context.order.iss in self._node.trust.denied.ids:
             raise RefusedError("the job's owner is no longer trusted", where=request.job, right="ask the authority")
+        if self._store.step_answered(request.job, request.step, request.round):
+            # two contributions under one description share their masks: their difference would be bare
+            raise RefusedError("this step was answered under another request", where=request.job, right="ask once")
         if job.state == "cancelled":
             raise RefusedError("the job was cancelled", where=request.job, right="submit it again")
 

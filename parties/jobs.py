@@ -163,14 +163,14 @@ class Jobs:
                 "parameters": spec.recipe.parameters,
             }
             settings["seed"] = int(context.plan.job[:8], 16)
-        view = permitted_view(context.contract, list(dict.fromkeys(columns)), self._node.home)
-        descriptor = _arrow_file(view)
+        wanted = list(dict.fromkeys(columns))
+        view = _arrow_file(permitted_view(context.contract, wanted, self._node.home)) if wanted else None
         job = WorkerJob(
             name=context.job,
             app=app,
             party=context.me,
             run_config={"job": json.dumps(settings)},
-            view=descriptor,
+            view=view,
         )
         limits = ChildLimits(address_space=self._node.config.limits.worker_memory_mib * MIB)
         return WorkerProcess(job, limits=limits)

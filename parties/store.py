@@ -110,6 +110,13 @@ class PartyStore:
         body = b"" if row["size"] == 0 else (self.folder(row["job"]) / request).read_bytes()
         return StoredReply(row["digest"], row["status"], row["reason"], body)
 
+    def step_answered(self, job: str, step: str, round_: int) -> bool:
+        """Whether a reply to this step and round of the job was ever given, under whatever request id."""
+        columns = schema.inbox.c
+        query = select(columns.request).where(columns.job == job, columns.step == step, columns.round == round_)
+        with self._engine.connect() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def answer(
         self,
         request: str,

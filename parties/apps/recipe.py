@@ -6,10 +6,11 @@ agent, which clips, masks and encrypts it: nothing here can reach another party.
 
 from typing import Any
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from inbond.records import vector, vectors
+from inbond.flower import array_of
+from inbond.records import vector, vectors, view
 from parties.apps.view import job_settings, job_view
 from parties.recipes.base import LocalTask, Recipe
 from parties.recipes.registry import find_recipe
@@ -80,7 +81,7 @@ def baselines(message: Message, context: Context) -> Message:
 def initial(message: Message, context: Context) -> Message:
     """The first model of a plain job."""
     task = _begun(context)
-    return Message(RecordDict({"arrays": ArrayRecord({"model": Array(task.initial())})}), reply_to=message)
+    return Message(RecordDict({"arrays": ArrayRecord({"model": array_of(task.initial())})}), reply_to=message)
 
 
 @app.train("plain")
@@ -89,8 +90,8 @@ def train_plain(message: Message, context: Context) -> Message:
     task = _begun(context)
     content = message.content
     round_ = int(str(content.config_records["config"]["server-round"]))
-    trained = task.train(content.array_records["arrays"]["model"].numpy(), round_)
-    reply = RecordDict({"arrays": ArrayRecord({"model": Array(trained)})})
+    trained = task.train(view(content.array_records["arrays"]["model"]), round_)
+    reply = RecordDict({"arrays": ArrayRecord({"model": array_of(trained)})})
     reply["metrics"] = MetricRecord({"num-examples": task.examples})
     return Message(reply, reply_to=message)
 
@@ -99,7 +100,7 @@ def train_plain(message: Message, context: Context) -> Message:
 def evaluate_plain(message: Message, context: Context) -> Message:
     """This party's metrics of a plain job's model."""
     task = _begun(context)
-    statistics = task.evaluate(message.content.array_records["arrays"]["model"].numpy())
+    statistics = task.evaluate(view(message.content.array_records["arrays"]["model"]))
     metrics = MetricRecord({**_bound(context)[0].metrics(statistics), "num-examples": task.examples})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
 

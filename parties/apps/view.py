@@ -14,6 +14,10 @@ def job_settings(context: Context) -> dict[str, Any]:
 
 
 def job_view(context: Context) -> pa.Table:
-    """The permitted view: an Arrow file that the agent wrote to memory, mapped, not copied."""
+    """The permitted view: an Arrow file that the agent wrote to memory, mapped, not copied; empty where a job
+    reads no column.
+    """
+    if "view" not in context.node_config:
+        return pa.table({})
     with pa.memory_map(str(context.node_config["view"]), "r") as source:
         return pa.ipc.open_file(source).read_all()

@@ -144,7 +144,7 @@ class Recipe(ABC, Generic[P]):
 
     def baseline_metrics(self, totals: Int64s) -> dict[str, float]:
         """Return `<baseline>_<metric>` from summed `LocalTask.baselines` statistics. Raises RecipeError."""
-        blocks = np.split(np.asarray(totals), len(self.baselines))
+        blocks = np.split(np.asarray(totals), len(self.baselines)) if self.baselines else []
         return {
             f"{name}_{metric}": value
             for name, block in zip(self.baselines, blocks, strict=True)

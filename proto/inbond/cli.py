@@ -11,6 +11,7 @@ import typer
 from compliance.errors import BudgetExceeded, ComplianceError, LogTampered
 from inbond.errors import InbondError
 from policies.errors import PolicyError
+from policies.verdict import RefusedError
 from protocols.errors import PeerViolation, ProtocolError
 
 COMMANDS, ROOT = "inbond.commands", "root-"
@@ -65,7 +66,7 @@ def exit_code(error: Exception) -> int:
             return error.exit_code
         case LogTampered():
             return EXIT_EVIDENCE
-        case BudgetExceeded():
+        case BudgetExceeded() | RefusedError():
             return EXIT_REFUSED
         case PeerViolation():
             return EXIT_PEER
@@ -73,13 +74,20 @@ def exit_code(error: Exception) -> int:
             return EXIT_INPUT
 
 
+def one_line(text: str) -> str:
+    """`text` on one line, without control characters: parts of it may be a stranger's."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def main() -> None:
     """Run the command line; every failure is one line on standard error."""
     command = typer.main.get_command(build(sys.argv[1:]))
     try:
         code = command.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError:
+        code = EXIT_INPUT  # the help has been printed
     except click.ClickException as error:
-        print(f"inbond: {error.format_message()}; see --help", file=sys.stderr)
+        print(f"inbond: {one_line(error.format_message())}; see --help", file=sys.stderr)
         code = EXIT_INPUT
     except (KeyboardInterrupt, click.Abort):
         print("inbond: interrupted", file=sys.stderr)
@@ -88,7 +96,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except (InbondError, ComplianceError, PolicyError, ProtocolError) as error:
-        print(f"inbond: {error}", file=sys.stderr)
+        print(f"inbond: {one_line(str(error))}", file=sys.stderr)
         code = exit_code(error)
     except OSError as error:
         print(f"inbond: {error.filename or 'the operating system'}: {error.strerror or error}", file=sys.stderr)

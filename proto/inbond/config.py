@@ -3,9 +3,10 @@
 Every error names the file, the key, what was wrong and what would be right.
 """
 
+import contextlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inbond.errors import ConfigError
 
 FILE = "inbond.toml"
+_SHOWN = 60  # characters of a wrong value that an error repeats
 
 
 class _Section(BaseModel):
@@ -81,20 +83,29 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             continue
         for key in model.model_fields:
-            value = environ.get(f"INBOND_{section}_{key}".upper())
+            value = environ.get(_variable(section, key))
             if value is not None:
                 found.setdefault(section, {})[key] = value
     return found
 
 
-def describe(error: ValidationError, where: str) -> ConfigError:
-    """The first fault of a pydantic error as one line that names the key."""
+def _variable(section: str, key: str) -> str:
+    return f"INBOND_{section}_{key}".upper()
+
+
+def describe(error: ValidationError, where: str, overridden: Container[str] = ()) -> ConfigError:
+    """The first fault of a pydantic error as one line; it names the key, or the variable that `overridden` lists."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     expected = first["msg"][0].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return ConfigError(f"key {key} is missing", where=where, right="add it")
-    given = f", not {first['input']!r}" if not isinstance(first["input"], dict) else ""
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"key {key} is unknown", where=where, right="mend its name, or leave it out")
+    given = f", not {str(first['input'])[:_SHOWN]!r}" if not isinstance(first["input"], dict) else ""
+    variable = _variable(*map(str, first["loc"])) if len(first["loc"]) == 2 else ""
+    if variable in overridden:
+        return ConfigError(f"variable is wrong (key {key})", where=variable, right=f"{expected}{given}")
     return ConfigError(f"key {key} is wrong", where=where, right=f"{expected}{given}")
 
 
@@ -103,37 +114,64 @@ def parse(text: str, *, where: str, environ: Mapping[str, str] | None = None) ->
     try:
         data: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML ({error})", where=where, right="see docs/configuration.md") from None
-    for section, keys in _overrides(environ or {}).items():
-        data.setdefault(section, {}).update(keys)
+        raise ConfigError(f"is not TOML ({error})", where=where, right="mend the TOML, or restore the file") from None
+    overrides = _overrides(environ or {})
+    for section, keys in overrides.items():
+        if isinstance(data.setdefault(section, {}), dict):  # else the check below says what is wrong
+            data[section].update(keys)
     try:
         return NodeConfig.model_validate(data)
     except ValidationError as error:
-        raise describe(error, where) from None
+        named = {_variable(section, key) for section, keys in overrides.items() for key in keys}
+        raise describe(error, where, named) from None
 
 
-def load(home: Path) -> NodeConfig:
-    """The configuration of the node in folder `home`; raises ConfigError."""
-    path = home / FILE
+def read_text(path: Path, right: str) -> str:
+    """The text of a file that a user wrote; raises ConfigError that says `right` where it cannot be read."""
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            "no node here",
-            where=str(path),
-            right="make one with `inbond party|coordinator|user init --home DIR`",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path), right="a UTF-8 file you may read") from None
-    return parse(text, where=str(path), environ=os.environ)
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), right=right) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not text ({error.reason})", where=str(path), right=right) from None
+
+
+def load(home: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
+    """The configuration of the node in folder `home`, under `environ` (the process's own); raises ConfigError."""
+    path = home / FILE
+    if not path.exists():
+        right = "make one with `inbond party|coordinator|user init --home DIR`"
+        raise ConfigError("no node here", where=str(path), right=right)
+    text = read_text(path, "a TOML file in UTF-8")
+    return parse(text, where=str(path), environ=environ if environ is not None else os.environ)
 
 
 def save(config: NodeConfig, home: Path) -> None:
     """Write the keys that differ from the defaults, and all of [node]; never overwrites a node."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = home / FILE
     try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.open("x", encoding="utf-8") as file:
-            file.write(tomli_w.dumps(config.model_dump(exclude_defaults=True)))
+            file.write(_text(config))
     except FileExistsError:
         raise ConfigError("a node is already here", where=str(path), right="choose an empty folder") from None
+    except OSError as error:
+        right = "a folder you may write to"
+        raise ConfigError(f"cannot be made ({error.strerror})", where=str(path), right=right) from None
+
+
+def replace(config: NodeConfig, home: Path) -> None:
+    """Change the configuration of the node in `home`: a crash leaves the old file or the new one."""
+    scratch = home / f"{FILE}.part"
+    try:
+        scratch.write_text(_text(config), "utf-8")
+        scratch.rename(home / FILE)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        where, right = str(home / FILE), "a folder you may write to"
+        raise ConfigError(f"cannot be changed ({error.strerror})", where=where, right=right) from None
+
+
+def _text(config: NodeConfig) -> str:
+    return tomli_w.dumps(config.model_dump(exclude_defaults=True))

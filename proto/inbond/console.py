@@ -7,7 +7,7 @@ import json as _json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -25,12 +25,18 @@ WIDTH = 80
 
 def out() -> Console:
     """The console for results: 80 columns unless a terminal says otherwise."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console for progress, notes and errors."""
-    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else WIDTH, highlight=False)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    """No markup is read in what is shown: much of it was written by others, and `[address]` is a word."""
+    width = None if file.isatty() else WIDTH
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
@@ -69,12 +75,12 @@ def facts(pairs: Mapping[str, object]) -> Table:
 def bars(*, quiet: bool = False) -> Iterator[Progress]:
     """Progress bars with share, rate and remaining time, on standard error; silent off a terminal or when `quiet`."""
     columns: list[Any] = [
-        TextColumn("{task.description}", table_column=None),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         TaskProgressColumn(show_speed=True),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     ]
     progress = Progress(*columns, console=err(), transient=False, disable=quiet or not sys.stderr.isatty())
     with progress:

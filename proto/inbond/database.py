@@ -9,6 +9,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,7 +36,8 @@ def open_database(url: str, migrations: Path) -> Engine:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, CommandError, OSError) as error:
+        engine.dispose()
         reason = str(error).splitlines()[0]
         raise InbondError(f"cannot be opened ({reason})", where=url, right="a writable database of this node") from None
     return engine

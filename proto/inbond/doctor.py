@@ -19,7 +19,7 @@ from inbond.console import emit, table
 from inbond.credentials import Credentials
 from inbond.errors import InbondError
 from inbond.member_cli import DEFAULT_HOME, Home, Json
-from inbond.node import Node, utc_now
+from inbond.node import Node, extra_policies, utc_now
 from policies.bundle import load_baseline
 from policies.errors import PolicyError
 
@@ -94,21 +94,25 @@ def _evidence(home: Path) -> str:
 
 
 def _policies(home: Path) -> str:
-    texts = {path.name: path.read_text("utf-8") for path in sorted((home / "policies").glob("*.cedar"))}
-    bundle = load_baseline(texts)
+    bundle = load_baseline(extra_policies(home))
     return f"{len(bundle.notes)} policies, {bundle.fingerprint[:12]}"
 
 
 def _reach(config: NodeConfig) -> str:
+    if not config.address.coordinator:
+        raise InbondError("not known yet", where="[address] coordinator", right="join, or set it in inbond.toml")
     host, _, port = config.address.coordinator.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=3):
             return f"{config.address.coordinator} answers"
-    except (OSError, ValueError) as error:
-        right = "a running coordinator, and the right [address] coordinator"
+    except (ValueError, OverflowError):
         raise InbondError(
-            f"no connection ({error})", where=config.address.coordinator or "[address]", right=right
+            "not an address", where="[address] coordinator", right='host:port in inbond.toml, such as "host:8440"'
         ) from None
+    except OSError as error:
+        right = "a running coordinator, and the right [address] coordinator"
+        reason = error.strerror or error
+        raise InbondError(f"no connection ({reason})", where=config.address.coordinator, right=right) from None
 
 
 @app.command()

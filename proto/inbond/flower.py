@@ -128,6 +128,15 @@ class BufferArray(Array):
     __hash__ = None  # type: ignore[assignment]  # mutable, like every Flower array
 
 
+def array_of(values: np.ndarray[Any, Any]) -> Array:
+    """Return an array over the memory of `values` itself where that is in C order: do not change them afterwards."""
+    if values.dtype.kind not in "biuf":
+        return Array(values)
+    held = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    raw = held.reshape(-1).view(np.uint8).data.toreadonly()
+    return BufferArray(held.dtype.name, values.shape, raw)
+
+
 def node_id(party: str) -> int:
     """Return the stable node id of a party: 63 bits of SHA-256 of its name, 16 or above."""
     digest = hashlib.sha256(b"inbond/node/v1" + party.encode()).digest()

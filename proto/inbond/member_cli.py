@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Protocol
 
 import structlog
 import typer
+from pydantic import ValidationError
 
 from compliance.audit.entry import EntryType
-from inbond.config import AddressSection, NodeConfig, NodeSection, load, save
+from inbond.config import AddressSection, NodeConfig, NodeSection, describe, load, replace, save
 from inbond.console import emit, facts
 from inbond.credentials import Credentials
 from inbond.enrolment import Invitation, enrol
@@ -42,7 +43,10 @@ def make_node(
     role: Role, name: str, consortium: str, country: str, home: Path, addresses: AddressSection
 ) -> NodeConfig:
     """Make a node's folder: configuration, and keys that never leave it; raises ConfigError for a used folder."""
-    section = NodeSection(role=role, name=name, consortium=consortium, country=country)
+    try:
+        section = NodeSection(role=role, name=name, consortium=consortium, country=country)
+    except ValidationError as error:
+        raise describe(error, f"{role} init") from None
     config = NodeConfig(node=section, address=addresses)
     save(config, home)
     unlock_file = home / "keys" / "unlock.key"
@@ -52,9 +56,18 @@ def make_node(
     return config
 
 
-def join_consortium(home: Path, invitation: str) -> Credentials:
-    """Enrol the node in `home`; raises ConfigError when the invitation is for somebody else."""
+def load_role(home: Path, role: Role) -> NodeConfig:
+    """The configuration in `home`; raises ConfigError for no node and for one of another role."""
     config = load(home)
+    if config.node.role != role:
+        right = f"inbond {config.node.role} ..., or the --home of a {role}"
+        raise ConfigError(f"this is a {config.node.role}'s node", where=str(home), right=right)
+    return config
+
+
+def join_consortium(home: Path, role: Role, invitation: str) -> Credentials:
+    """Enrol the `role`'s node in `home`; raises ConfigError when the invitation is for somebody else."""
+    config = load_role(home, role)
     node = config.node
     invited = Invitation.parse(invitation)
     wanted = f"spiffe://{node.consortium}/" + (
@@ -81,8 +94,8 @@ def _remember_addresses(home: Path, config: NodeConfig, invited: Invitation) -> 
         }
     )
     if address != own:
-        (home / "inbond.toml").unlink()
-        save(config.model_copy(update={"address": address}), home)
+        written = load(home, {})  # what the environment overrides for this process is not to be kept
+        replace(written.model_copy(update={"address": address}), home)
 
 
 def read_invitation(text: str) -> str:
@@ -92,7 +105,8 @@ def read_invitation(text: str) -> str:
     try:
         return Path(text[1:]).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=text[1:], right="a file with an invitation") from None
+        reason = error.strerror if isinstance(error, OSError) else error.reason
+        raise ConfigError(f"cannot be read ({reason})", where=text[1:], right="a file with an invitation") from None
 
 
 def show_joined(credentials: Credentials, json: bool) -> None:
@@ -109,13 +123,24 @@ def life_of(home: Path, file: str) -> dict[str, Any]:
     path = home / file
     if not path.exists():
         return {"state": "never started", "running": False}
-    sign: dict[str, Any] = _json.loads(path.read_text())
     try:
-        os.kill(int(sign["pid"]), 0)
-        running = sign["state"] != "stopped"
-    except (ProcessLookupError, PermissionError):
-        running = False
+        sign: dict[str, Any] = _json.loads(path.read_text())
+        running = _exists(int(sign["pid"])) and sign["state"] != "stopped"
+    except (OSError, ValueError, KeyError, TypeError):
+        right = "remove it; the node writes it again when it starts"
+        raise ConfigError("damaged sign of life", where=str(path), right=right) from None
     return {**sign, "running": running}
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process of that number runs, also another user's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def certificate_facts(home: Path) -> dict[str, Any]:

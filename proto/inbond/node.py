@@ -15,7 +15,7 @@ from compliance.audit.entry import Entry, EntryType
 from compliance.audit.log import AuditLog
 from compliance.errors import ComplianceError
 from inbond import enrolment
-from inbond.config import NodeConfig, load
+from inbond.config import NodeConfig, load, read_text
 from inbond.credentials import Credentials
 from inbond.errors import ConfigError, InbondError
 from inbond.keystore import KeyStore, Unlock
@@ -35,6 +35,11 @@ def utc_now() -> datetime:
 def origin(consortium: str, role: str, name: str) -> str:
     """The origin line of a node's evidence log (C2SP checkpoint: a schema-less URL)."""
     return f"{consortium}/audit/{role}/{name}"
+
+
+def extra_policies(home: Path) -> dict[str, str]:
+    """The node's own Cedar files by name, which add to the baseline; raises ConfigError for an unreadable one."""
+    return {path.name: read_text(path, "a Cedar file in UTF-8") for path in sorted((home / "policies").glob("*.cedar"))}
 
 
 class Node:
@@ -181,6 +186,8 @@ class Upkeep(threading.Thread):
                     self._node.sign_checkpoint()
                 except (InbondError, PolicyError, ComplianceError) as error:
                     log.warning("upkeep", error=str(error))
+                except Exception as error:  # a full disk must not end renewal for good
+                    log.exception("upkeep", error=type(error).__name__)
 
     def stop(self) -> None:
         """End the loop."""

@@ -7,6 +7,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from inbond.errors import InbondError
+from inbond.flower import array_of
 
 Vector = NDArray[Any]
 FIELD = "v"
@@ -19,8 +20,8 @@ class BadContent(InbondError):
 
 
 def vector_record(array: Vector) -> ArrayRecord:
-    """One array as a record."""
-    return ArrayRecord({FIELD: Array(array)})
+    """One array as a record, over the array's own memory: do not change it afterwards."""
+    return ArrayRecord({FIELD: array_of(array)})
 
 
 def blob_record(blob: bytes | memoryview) -> ArrayRecord:
@@ -39,8 +40,12 @@ def vector(content: RecordDict, name: str) -> Vector:
         array = content.array_records[name][FIELD]
     except KeyError:
         raise BadContent(f"the message has no {name}") from None
-    view = getattr(array, "view", array.numpy)
-    found: Vector = view()
+    return view(array)
+
+
+def view(array: Array) -> Vector:
+    """What `array` holds, not copied (and then read-only) where it was received."""
+    found: Vector = getattr(array, "view", array.numpy)()
     return found
 
 
