@@ -46,6 +46,10 @@ class CommandFailed(RuntimeError):
         super().__init__(f"inbond {' '.join(arguments)}: exit {code}: {stderr.strip()}")
 
 
+class NodeFailed(RuntimeError):
+    """A node's process ended by itself; the message is the end of its log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them."""
@@ -180,7 +184,7 @@ class Consortium:
         process = self.processes[name]
         if process.poll() is not None:
             log = (self.root / f"{name}.log").read_text(errors="replace")
-            raise RuntimeError(f"{name} ended with exit code {process.returncode}: {log[-2000:]}")
+            raise NodeFailed(f"{name} ended with exit code {process.returncode}: {log[-2000:]}")
 
     def wait_connected(self, names: Sequence[str] = ()) -> None:
         """Wait until the named parties (default: all that run) have published their datasets."""
@@ -259,9 +263,9 @@ class Consortium:
 
 
 def _published(researcher: Researcher) -> set[str]:
-    """The parties whose datasets the coordinator knows; none while it does not answer yet."""
+    """The parties that are connected and have published their datasets; none while the coordinator is not up."""
     try:
-        return set(researcher.catalogue())
+        return set(researcher.catalogue()) & set(researcher.nodes()["parties"])
     except Unreachable:
         return set()
 

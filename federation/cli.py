@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 from rich.progress import Progress, TaskID
+from safetensors.numpy import save
 
 from federation.client import Answer, Explanation, Researcher, TrainedModel
+from inbond.config import read_text
 from inbond.console import bars, emit, facts, note, size, table
 from inbond.errors import ConfigError, InbondError, Refused
 from inbond.member_cli import DEFAULT_HOME, Home, Json
@@ -31,6 +33,7 @@ STEPS = {
     "query.finish": "result",
 }
 SHORT = 12
+ENDINGS = {"query": (".csv", ".json", ".parquet"), "train": (".safetensors",)}
 Job = Annotated[str, typer.Argument(help="The job's id, or its first characters.")]
 JobFile = Annotated[Path, typer.Argument(help="A job file, YAML or JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the result here; the ending says how.")]
@@ -38,10 +41,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="Write the result here; 
 
 def read_job(path: Path) -> JobSpec:
     """The job in a file; raises ConfigError or InvalidInput."""
-    try:
-        return load_job(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path), right="a job file in UTF-8") from None
+    return load_job(read_text(path, "a job file in UTF-8"), str(path))
 
 
 def find_job(researcher: Researcher, prefix: str) -> str:
@@ -67,6 +67,9 @@ def submit(
 ) -> None:
     """Sign a job file and send it."""
     spec = read_job(file)
+    if out is not None and not watch:
+        raise ConfigError("needs --watch", where="--out", right="--watch, or inbond job result JOB --out FILE later")
+    _check_out(out, spec.kind)
     with Researcher.open(home) as researcher:
         job = researcher.submit(spec)
         if not watch:
@@ -74,16 +77,17 @@ def submit(
             emit(data, json=json, human=lambda console: console.print(facts(data)))
             return
         _follow(researcher, job, spec, quiet=json)
-        _show_result(researcher.result(job), out, json)
+        _show_result(_fetch(researcher, job, quiet=json), out, json)
 
 
 @app.command("watch")
 def watch_job(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, json: Json = False) -> None:
     """Follow a job to its end and show its result."""
+    _check_out(out)
     with Researcher.open(home) as researcher:
         found = find_job(researcher, job)
         _follow(researcher, found, None, quiet=json)
-        _show_result(researcher.result(found), out, json)
+        _show_result(_fetch(researcher, found, quiet=json), out, json)
 
 
 @app.command()
@@ -125,8 +129,9 @@ def cancel(job: Job, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 @app.command()
 def result(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, json: Json = False) -> None:
     """Fetch, open and check the result of a finished job."""
+    _check_out(out)
     with Researcher.open(home) as researcher:
-        _show_result(researcher.result(find_job(researcher, job)), out, json)
+        _show_result(_fetch(researcher, find_job(researcher, job), quiet=json), out, json)
 
 
 @app.command()
@@ -161,7 +166,9 @@ def query(
     if epsilon is not None:
         mechanism = "gaussian" if delta else "laplace"
         fields["privacy"] = {"mechanism": mechanism, "epsilon": epsilon, "delta": delta}
-    _check_ending(out)
+    elif delta:
+        raise ConfigError("needs --epsilon", where="--delta", right="--epsilon with the privacy loss, such as 1.0")
+    _check_out(out, "query")
     with Researcher.open(home) as researcher:
         spec = researcher.query_spec(sql, **fields)
         if only_explain:
@@ -169,7 +176,7 @@ def query(
             return
         job = researcher.submit(spec)
         _follow(researcher, job, spec, quiet=json)
-        _show_result(researcher.result(job), out, json)
+        _show_result(_fetch(researcher, job, quiet=json), out, json)
 
 
 @queries.command("catalog")
@@ -214,6 +221,15 @@ def _follow(researcher: Researcher, job: str, spec: JobSpec | None, *, quiet: bo
     researcher.wait(job)
 
 
+def _fetch(researcher: Researcher, job: str, *, quiet: bool) -> Answer | TrainedModel:
+    """The result, with a bar while it is fetched."""
+    with bars(quiet=quiet) as progress:
+        task = progress.add_task("result", total=None, detail="")
+        return researcher.result(
+            job, lambda done, total: progress.update(task, completed=done, total=total, detail=size(done))
+        )
+
+
 def _total(spec: JobSpec | None) -> int | None:
     if spec is None:
         return None
@@ -256,13 +272,20 @@ def _view(view: wire.JobView) -> dict[str, Any]:
     return data
 
 
-def _check_ending(out: Path | None) -> None:
-    if out is not None and out.suffix not in {".csv", ".json", ".parquet", ".safetensors"}:
-        raise ConfigError(f"no way to write {out.suffix or 'this'}", where=str(out), right=".csv, .json or .parquet")
+def _check_out(out: Path | None, kind: str = "") -> None:
+    """Raise ConfigError where the result of a job of that kind (any where empty) could not be written to `out`."""
+    if out is None:
+        return
+    endings = [ending for one, known in ENDINGS.items() if kind in {one, ""} for ending in known]
+    if out.suffix not in endings:
+        right = f"a name that ends in {', '.join(endings)}"
+        raise ConfigError(f"no way to write {out.suffix or 'a file without an ending'}", where=str(out), right=right)
+    if not out.parent.is_dir():
+        raise ConfigError("there is no such folder", where=str(out.parent), right="a folder that exists")
 
 
 def _show_result(found: Answer | TrainedModel, out: Path | None, json: bool) -> None:
-    _check_ending(out)
+    _check_out(out, "train" if isinstance(found, TrainedModel) else "query")
     if isinstance(found, TrainedModel):
         _show_model(found, out, json)
         return
@@ -271,16 +294,18 @@ def _show_result(found: Answer | TrainedModel, out: Path | None, json: bool) -> 
     data = {"job": found.job, "columns": found.columns, "rows": found.rows, "suppressed": found.suppressed}
 
     def human(console: Any) -> None:
-        console.print(
-            table(
-                found.columns,
-                ([row[name] if row[name] is not None else "-" for name in found.columns] for row in found.rows),
-            )
-        )
+        console.print(table(found.columns, ([_cell(row[name]) for name in found.columns] for row in found.rows)))
         if found.suppressed:
             console.print(f"{found.suppressed} groups of fewer than {found.plan.minimum_group} rows are not shown")
 
     emit(data, json=json, human=human)
+
+
+def _cell(value: Any) -> str:
+    """One value of an answer for a person: a suppressed one is a dash, an average has four places."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _write_rows(found: Answer, out: Path) -> None:
@@ -299,7 +324,7 @@ def _write_rows(found: Answer, out: Path) -> None:
 
 def _show_model(found: TrainedModel, out: Path | None, json: bool) -> None:
     if out is not None:
-        out.write_bytes(found.safetensors or found.parameters.tobytes())
+        out.write_bytes(found.safetensors or save({"parameters": found.parameters}))
     data = {"job": found.job, "parameters": int(found.parameters.size), "card": found.card}
     metrics = {**found.card.get("metrics", {}), **found.card.get("baselines", {})}
     shown = {

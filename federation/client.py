@@ -30,22 +30,24 @@ from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreacha
 from inbond.joint_query import QueryLayout
 from inbond.node import Node, utc_now
 from inbond.orders import sign_order
-from inbond.roster import Roster, read_roster
+from inbond.roster import VERDICT_TYPE, Roster, read_roster
 from inbond.signed_box import BoxLabel, open_signed
-from inbond.tokens import payload_of
 from inbond.v1 import control_pb2 as wire
 from inbond.v1 import control_pb2_grpc
 from policies.document import Document, validate
+from policies.envelope import verify
 from policies.errors import PolicyError
 from policies.job import JobSpec
 from policies.plan import Plan, load_plan
 from policies.sql import parse_query
+from policies.verdict import Verdict
 from protocols.errors import PeerViolation
 from protocols.params import PUBLIC_4096
 from protocols.sealing import generate
 from protocols.secure_sum import open_sum
 
 T = TypeVar("T")
+Progress = Callable[[int, int], None]
 BODY = "body"
 CALL_SECONDS = 60.0
 CHUNK = 1024 * 1024
@@ -106,8 +108,14 @@ class Researcher(AbstractContextManager["Researcher"]):
     def open(cls, home: Path) -> Self:
         """The researcher whose node is in `home`; renews its certificate when that is due."""
         node = Node.open(Path(home).expanduser(), audit=False)
-        if utc_now() >= node.credentials.renew_at:
+        if node.config.node.role != "user":
+            right = "the --home of a user: inbond user init"
+            raise ConfigError(f"this is a {node.config.node.role}'s node", where=str(home), right=right)
+        try:
             node.renew()
+        except InbondError:
+            if utc_now() >= node.credentials.not_after:
+                raise
         return cls(node)
 
     def __exit__(
@@ -137,9 +145,12 @@ class Researcher(AbstractContextManager["Researcher"]):
         """A party's verdict in words; only one that its party signed counts."""
         if one.problem:
             return {"permitted": False, "effect": "none", "reasons": [one.problem], "policies": []}
-        payload = payload_of(one.verdict)
-        permitted = payload["effect"] == "permit" and bool(payload["policies"])
-        return {"permitted": permitted, **{name: payload[name] for name in ("effect", "reasons", "policies")}}
+        signed = verify(one.verdict, typ=VERDICT_TYPE, trust=self.node.trust, now=utc_now())
+        verdict = validate(Verdict, Document(signed.payload, f"verdict of {one.party}", {}))
+        if signed.issuer.role != "party" or (signed.issuer.name, verdict.party) != (one.party, one.party):
+            raise PeerViolation("a verdict is not its party's own", where=one.party)
+        payload = verdict.payload()
+        return {"permitted": verdict.permitted, **{name: payload[name] for name in ("effect", "reasons", "policies")}}
 
     def _order(self, spec: JobSpec) -> tuple[str, bytes, str]:
         """(signed order, public BFV key or nothing, job id); the secret halves stay in the key store."""
@@ -279,12 +290,15 @@ class Researcher(AbstractContextManager["Researcher"]):
         data = {"kind": "query", "name": "query", "dataset": parse_query(sql, "SQL").dataset, "sql": sql}
         return validate(JobSpec, Document({**data, "recipients": [me], **fields}, "query", {}))
 
-    def result(self, job: str) -> Answer | TrainedModel:
-        """Fetch and open a finished job's result; raises PeerViolation when the parties' receipts disagree with it."""
+    def result(self, job: str, progress: Progress = lambda _done, _total: None) -> Answer | TrainedModel:
+        """Fetch and open a finished job's result; `progress` hears bytes fetched and bytes in all.
+
+        Raises PeerViolation when the parties' receipts disagree with it.
+        """
         view = self._ended(job)
         plan = load_plan(view.plan)
         roster = self._roster(job, view, plan)
-        parts = self._fetch(job)
+        parts = self._fetch(job, progress)
         if plan.protection.mode == "plain":
             model = np.frombuffer(parts["model"], np.float32)
             return TrainedModel(job, model, {"job": job, "name": view.name, "protection": "plain"}, b"")
@@ -297,19 +311,23 @@ class Researcher(AbstractContextManager["Researcher"]):
         """The parties, as their own signed verdicts prove them (not as the coordinator says)."""
         return read_roster([one.verdict for one in view.verdicts], job, plan, self.node.trust, utc_now())
 
-    def _fetch(self, job: str) -> dict[str, bytes]:
+    def _fetch(self, job: str, progress: Progress) -> dict[str, bytes]:
         buffer = bytearray()
         try:
             for chunk in self._stub.Result(wire.JobRequest(job=job)):
                 buffer += chunk.data
+                progress(len(buffer), chunk.total)
                 if len(buffer) > MAX_RESULT:
                     raise PeerViolation("the result is too large", where="result")
         except grpc.RpcError as error:
             raise _translated(error, self._address) from None
         head, _, rest = bytes(buffer).partition(b"\n")
         parts: dict[str, bytes] = {}
-        for name, length in json.loads(head).items():
-            parts[str(name)], rest = rest[:length], rest[length:]
+        try:
+            for name, length in json.loads(head).items():
+                parts[str(name)], rest = rest[:length], rest[length:]
+        except (ValueError, TypeError, AttributeError):
+            raise PeerViolation("the result is malformed", where="result") from None
         return parts
 
     def _receipts(self, parts: Mapping[str, bytes], job: str, roster: Roster) -> list[dict[str, str]]:
@@ -326,7 +344,12 @@ class Researcher(AbstractContextManager["Researcher"]):
 
     def _answer(self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> Answer:
         entries = self.catalogue()
-        contract = next(entries[name].contracts[plan.dataset] for name in roster.names if name in entries)
+        held = (entries[name].contracts.get(plan.dataset) for name in roster.names if name in entries)
+        contract = next((one for one in held if one is not None), None)
+        if contract is None:
+            raise Unreachable(
+                "no party of the job publishes its contract now", where=job, right="try again when one is connected"
+            )
         layout = QueryLayout.of(str(plan.sql), contract, noised=plan.noise.mechanism != "none")
         nothing = np.zeros(layout.shape, np.bool_)
         with CipherProcess(PUBLIC_4096) as cipher:
@@ -394,6 +417,9 @@ def _translated(error: grpc.RpcError, address: str) -> InbondError:
     if code is grpc.StatusCode.UNAVAILABLE:
         what = details if details.startswith("the coordinator") else "does not answer"
         return Unreachable(what, where=address, right="a running coordinator: inbond coordinator status")
+    if details in {tls.FORBIDDEN, tls.UNAUTHENTICATED}:
+        right = "a user's node with a valid certificate: see inbond doctor"
+        return Refused(f"the coordinator lets this node not in ({details})", where=address, right=right)
     if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
         return Refused(details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 NONCE_SECONDS = 300.0
 MAX_NONCES = 10_000
+MAX_NONCES_EACH = 100  # of one caller, so that nobody can use up everybody's
 CHUNK = 1024 * 1024
 MAX_SUM_KEY = 1024 * 1024
 WATCH_SECONDS = 5.0
@@ -50,7 +51,8 @@ class Nonces:
         now = time.monotonic()
         with self._lock:
             self._given = {key: item for key, item in self._given.items() if item[1] > now}
-            if len(self._given) >= MAX_NONCES:
+            own = sum(owner == caller for owner, _ in self._given.values())
+            if own >= MAX_NONCES_EACH or len(self._given) >= MAX_NONCES:
                 raise Refused("too many open challenges", where="order", right="try again later")
             nonce = secrets.token_hex(16)
             self._given[nonce] = (caller, now + NONCE_SECONDS)
@@ -142,9 +144,10 @@ class Control(control_pb2_grpc.ControlServicer):
 
     def Result(self, request: wire.JobRequest, context: grpc.ServicerContext) -> Iterator[wire.ResultChunk]:  # noqa: N802, D102 - named in control.proto
         path = self._do(context, lambda caller: self._result(request.job, caller))
+        total = path.stat().st_size
         with path.open("rb") as file:
             while data := file.read(CHUNK):
-                yield wire.ResultChunk(data=data)
+                yield wire.ResultChunk(data=data, total=total)
 
     def _result(self, job: str, caller: str) -> Any:
         row = self._owned(job, caller)
@@ -215,6 +218,9 @@ class Control(control_pb2_grpc.ControlServicer):
             context.abort(
                 grpc.StatusCode.UNAVAILABLE, "the coordinator cannot write its evidence log; nothing was done"
             )
+        except Exception:
+            log.exception("a call broke", caller=str(peer.spiffe_id))
+            context.abort(grpc.StatusCode.INTERNAL, "the coordinator failed; its log says why")
 
     def _owned(self, job: str, caller: str) -> JobRow:
         row = self._store.job(job)

@@ -53,7 +53,8 @@ class Coordinator:
         self.store = CoordinatorStore(home)
         self.hub = self._hub(tap or _file_tap(os.environ.get(TAP_VARIABLE, "")))
         self.jobs = JobManager(self.node, self.store, self.hub, self.engine)
-        self.server = grpc.server(ThreadPoolExecutor(MAX_PARTIES + 64, "rpc"), options=[*tls.SERVER_OPTIONS, *GRPC_OPTIONS])
+        options = [*tls.SERVER_OPTIONS, *GRPC_OPTIONS]
+        self.server = grpc.server(ThreadPoolExecutor(MAX_PARTIES + 64, "rpc"), options=options)
         self.hub.register(self.server)
         control = Control(self.node, self.store, self.jobs, self.hub)
         control_pb2_grpc.add_ControlServicer_to_server(control, self.server)  # type: ignore[no-untyped-call]  # generated

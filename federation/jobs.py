@@ -378,6 +378,9 @@ class JobManager:
         )
         with self._lock:
             running.runner = runner
+            ended = running.ended
+        if ended:  # while it started: nobody else would stop it
+            runner.kill(ended)
         return runner
 
     def _finish(self, job: str, running: Running, state: RecordDict) -> None:
@@ -466,6 +469,11 @@ class JobManager:
                 answer.set_result(reply)
         except Errors as error:
             running.complaint = running.complaint or f"party {party} ({request.step}): {error}"
+            if not answer.cancelled():
+                answer.set_exception(error)
+        except Exception as error:
+            log.exception("a reply could not be kept", job=job, party=party)
+            running.complaint = running.complaint or "the coordinator could not keep a reply; its log says why"
             if not answer.cancelled():
                 answer.set_exception(error)
 
@@ -565,8 +573,8 @@ class JobManager:
                 log.info("a party was not told", party=one.name, job=job, reason=str(error))
 
     def _tell(self, job: str, body: Mapping[str, Any]) -> None:
-        self._store.add_event(job, body)
         with self._changed:
+            self._store.add_event(job, body)
             self._changed.notify_all()
 
     # parties that stay away
@@ -577,8 +585,11 @@ class JobManager:
         while not self._closing.wait(0.5):
             here = set(self._hub.connected())
             for job, running in list(self._running.items()):
-                for one in running.plan.participants:
-                    self._note_presence(job, running, one.name, one.name in here, patience)
+                try:
+                    for one in running.plan.participants:
+                        self._note_presence(job, running, one.name, one.name in here, patience)
+                except Exception:  # such as a full disk: the watch goes on
+                    log.exception("a party's absence could not be noted", job=job)
 
     def _note_presence(self, job: str, running: Running, party: str, present: bool, patience: float) -> None:
         if present:

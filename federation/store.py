@@ -108,8 +108,10 @@ class CoordinatorStore:
             connection.execute(update(schema.jobs).where(schema.jobs.c.id == job).values(**values))
 
     def keep_verdict(self, job: str, party: str, token: str) -> None:
-        """Keep a party's signed verdict."""
+        """Keep a party's newest signed verdict (an interrupted admission is asked again)."""
+        mine = (schema.verdicts.c.job == job, schema.verdicts.c.party == party)
         with self._engine.begin() as connection:
+            connection.execute(delete(schema.verdicts).where(*mine))
             connection.execute(insert(schema.verdicts).values(job=job, party=party, token=token))
 
     def verdicts(self, job: str) -> dict[str, str]:

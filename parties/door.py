@@ -4,6 +4,7 @@ What goes back to the coordinator is what the plan promised or a fixed sentence;
 party's own log.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,8 @@ from blake3 import blake3
 from flwr.app import ConfigRecord, RecordDict
 
 from compliance.audit.entry import EntryType
-from compliance.errors import BudgetExceeded, ComplianceError
+from compliance.errors import BudgetExceeded, InvalidEntry
 from inbond import codec
-from inbond.errors import InbondError
 from inbond.messages import Buffer, Reply, Request, size
 from inbond.node import Node
 from inbond.records import octets, texts
@@ -25,11 +25,10 @@ from parties import egress
 from parties.admission import Admission, Proposal
 from parties.catalogue import CATALOGUE_TYPE, Catalogue
 from parties.jobs import Job, Jobs
-from parties.store import PartyStore
+from parties.store import LIVE, PartyStore
 from policies.envelope import sign
-from policies.errors import PolicyError
 from policies.verdict import RefusedError, check_message
-from protocols.errors import PeerViolation, ProtocolError
+from protocols.errors import PeerViolation
 
 log = structlog.get_logger(__name__)
 FAILED = "this party could not do the step; its owner's log says why"
@@ -63,20 +62,23 @@ class Door:
         """The reply to one request; a request that was answered before gets the same answer, without any effect."""
         try:
             if request.kind not in self._kinds:
-                return Reply(request.id, "refused", "no such kind of request")
+                return self._refused(request, "no such kind of request", f"kind {request.kind!r}")
             return self._kinds[request.kind](request)
         except RefusedError as error:
             return self._refused(request, error.what, str(error))
         except BudgetExceeded as error:
             return self._refused(request, "the privacy budget does not cover this release", str(error))
-        except PeerViolation as error:
-            # a sum that did not open must not be tried again and again under one key (a reaction attack)
-            self._jobs.end(request.job, "failed")
-            return self._failed(request, error)
-        except (PolicyError, ProtocolError, InbondError, ComplianceError) as error:
-            return self._failed(request, error)
         except Exception as error:  # noqa: BLE001 - a recipe may raise anything; the peer learns nothing of it
+            if isinstance(error, PeerViolation):
+                self._give_up(request)
             return self._failed(request, error)
+
+    def _give_up(self, request: Request) -> None:
+        """End the job: a sum that did not open must not be tried again and again under one key (a reaction attack)."""
+        try:
+            self._jobs.end(request.job, "failed")
+        except Exception:
+            log.exception("the job could not be ended", job=request.job)
 
     # kinds
 
@@ -98,6 +100,7 @@ class Door:
             if binding and (kept := self._kept(request, digest)):
                 return kept
             content = codec.decode(request.body)
+            self._end_expired()
             proposal = Proposal(
                 texts(content, "admit", "order")[0],
                 texts(content, "admit", "plan")[0],
@@ -124,6 +127,7 @@ class Door:
             content = job.steps.handle(request.step, request.round, codec.decode(request.body))
             mode = job.context.plan.protection.mode
             body = codec.encode(egress.check(mode, request.step, content, job.steps.promised))
+            self._check_live(job, request)
             reply = Reply(request.id, "ok", "", body)
             self._record(job, request, digest, reply, time.monotonic() - started)
             self._keep(request, digest, reply)
@@ -145,8 +149,18 @@ class Door:
         if self._store.step_answered(request.job, request.step, request.round):
             # two contributions under one description share their masks: their difference would be bare
             raise RefusedError("this step was answered under another request", where=request.job, right="ask once")
-        if job.state == "cancelled":
-            raise RefusedError("the job was cancelled", where=request.job, right="submit it again")
+        self._check_live(job, request)
+
+    @staticmethod
+    def _check_live(job: Job, request: Request) -> None:
+        """A job that was ended while the step waited or ran releases nothing more."""
+        if job.state not in LIVE:
+            raise RefusedError(f"the job is {job.state}", where=request.job, right="submit it again")
+
+    def _end_expired(self) -> None:
+        """End the jobs whose owners nobody told us about: their time is over, and so are their processes."""
+        for job in self._jobs.end_expired():
+            self._node.record(EntryType.JOB, job=job, data={"event": "expired"})
 
     def _end(self, request: Request) -> Reply:
         """Cancel or close a job: its processes end at once, its files go, its evidence stays."""
@@ -211,9 +225,16 @@ class Door:
     def _note_failure(self, request: Request, kind: EntryType, reason: str) -> None:
         data = {"step": request.step, "kind": request.kind, "reason": reason[:500], "request": request.id}
         try:
-            self._node.record(kind, job=request.job or None, data=data)
-        except ComplianceError as error:
-            log.critical("evidence cannot be written", error=str(error))
+            try:
+                self._node.record(kind, job=request.job or None, data=data)
+            except InvalidEntry:  # what the request or the error said cannot stand in a log; that it happened can
+                sealed = {
+                    "reason": "not fit for a log",
+                    "request": hashlib.sha256(repr(request.id).encode()).hexdigest(),
+                }
+                self._node.record(kind, data=sealed)
+        except Exception as error:
+            log.exception("evidence cannot be written", error=type(error).__name__)
 
     @staticmethod
     def _text_reply(request: Request, name: str, token: str) -> Reply:

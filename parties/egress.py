@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import RecordDict
 
 from inbond.errors import Refused
-from inbond.records import vector
+from inbond.records import FIELD, vector
 from protocols.bfv import blob_bytes
 from protocols.secure_sum import SumSpec
 
@@ -75,8 +76,11 @@ def _check_contribution(step: str, content: RecordDict, spec: SumSpec | None) ->
     if spec is None:
         raise _stop(step, "no sum is described for this contribution")
     promised = blob_bytes(spec.parameters, spec.rows)
+    if set(content.array_records["contribution"]) != {FIELD}:
+        raise _stop(step, "the contribution is not one array")
     blob = vector(content, "contribution")
-    if blob.nbytes != promised or blob.tobytes()[:32].find(spec.parameters.tag) < 0:
+    fits = blob.dtype == np.uint8 and blob.ndim == 1 and blob.nbytes == promised
+    if not fits or spec.parameters.tag not in blob[:32].tobytes():
         raise _stop(step, f"the contribution is not {spec.rows} ciphertexts of {spec.params}")
 
 

@@ -1,9 +1,11 @@
 """One job's steps at a party: a table from step name to what is done, and the worker that does it."""
 
+import threading
 from collections.abc import Callable
 
 from flwr.app import RecordDict
 
+from inbond.errors import JobFailed
 from parties.job_context import JobContext, Worker
 from protocols.errors import PeerViolation
 from protocols.secure_sum import SumSpec
@@ -16,7 +18,9 @@ class JobSteps:
         self.context = context
         self.promised: SumSpec | None = None
         self.steps: dict[str, Callable[[int, RecordDict], RecordDict]] = {}
+        self.closed = False
         self._worker: Worker | None = None
+        self._changing = threading.Lock()
 
     def handle(self, step: str, round_: int, content: RecordDict) -> RecordDict:
         """Run one step; raises PeerViolation for content that the protocol does not allow."""
@@ -26,15 +30,23 @@ class JobSteps:
         return self.steps[step](round_, content)
 
     def close(self) -> None:
-        """End the job's processes."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
+        """End the job's processes, also under a step that runs; no new one is started."""
+        with self._changing:
+            self.closed, worker, self._worker = True, self._worker, None
+        if worker is not None:
+            worker.kill()
 
     def worker(self) -> Worker:
-        """The job's worker process, started when first needed and again after it died."""
+        """The job's worker process, started when first needed and again after it died; raises JobFailed once closed."""
         if self._worker is None:
-            self._worker = self.context.start_worker(self.context)
+            worker = self.context.start_worker(self.context)
+            with self._changing:
+                if not self.closed:
+                    self._worker = worker
+            if self.closed:
+                worker.kill()
+                raise JobFailed("the job has ended", where=self.context.job)
+            return worker
         return self._worker
 
     def call(self, message_type: str, content: RecordDict) -> RecordDict:

@@ -1,6 +1,7 @@
 """The jobs a party has admitted, made live again from what it keeps when a message for one arrives."""
 
 import json
+import os
 import threading
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -71,19 +72,30 @@ class Jobs:
             return self._live[job]
 
     def end(self, job: str, state: str) -> bool:
-        """End a job's processes and forget its files; False when it was not live."""
-        with self._lock:
+        """End a job's processes and forget its files; False when it was not live.
+
+        A step that runs holds the job's lock and is not waited for: its worker is killed under it.
+        """
+        with self._lock:  # together with the state, or a message in between would make the job live again
+            row = self._store.job(job)
+            known = row is not None and row.state in LIVE
+            if known:
+                self._store.change(job, state=state)
             live = self._live.pop(job, None)
-        row = self._store.job(job)
+            if live is not None:
+                live.state = state
         if live is not None:
-            live.state = state
             live.steps.close()
             self._store.summarise(job, live.totals)
-        if row is None or row.state not in LIVE:
-            return False
-        self._store.change(job, state=state)
-        self._store.forget_bodies(job)
-        return True
+        if known:
+            self._store.forget_bodies(job)
+        return known
+
+    def end_expired(self) -> list[str]:
+        """End every job whose time is over, and name them: a coordinator that is gone tells nobody."""
+        now = utc_now().timestamp()
+        over = [row.id for row in self._store.jobs(LIVE) if row.expires <= now]
+        return [job for job in over if self.end(job, "expired")]
 
     def close(self) -> None:
         """End every job's processes; their state stays for the next start."""
@@ -173,7 +185,11 @@ class Jobs:
             view=view,
         )
         limits = ChildLimits(address_space=self._node.config.limits.worker_memory_mib * MIB)
-        return WorkerProcess(job, limits=limits)
+        try:
+            return WorkerProcess(job, limits=limits)
+        finally:
+            if view is not None:
+                os.close(view)  # the worker has its own
 
     def _charge(self, context: JobContext, step: str, epsilon: float, delta: float) -> None:
         """Charge a release before it happens, durably; the same step of the same job is charged once."""

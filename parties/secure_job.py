@@ -43,9 +43,9 @@ class SecureJob(JobSteps):
         self.steps["query.start"] = self._start
 
     def close(self) -> None:
-        """End the job's processes."""
-        self._processes.close()
+        """End the job's processes; the cipher of a step that still runs goes with it."""
         super().close()
+        self._processes.close()
 
     # roster and job key
 

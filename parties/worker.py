@@ -71,7 +71,11 @@ class WorkerProcess:
             "node_config": dict(job.node_config) | {"view-format": job.view_format},
             "path": job.view if isinstance(job.view, str) else None,
         }
-        self._child.channel.send(json.dumps(head).encode(), state or codec.encode(RecordDict()), files)
+        try:
+            self._child.channel.send(json.dumps(head).encode(), state or codec.encode(RecordDict()), files)
+        except BaseException:
+            self._child.kill()
+            raise
 
     def call(
         self, message_type: str, content: RecordDict, *, round_number: int = 0, timeout: float = 3600.0

@@ -107,12 +107,14 @@ class Recipe(ABC, Generic[P]):
         parameters: the model of the job's hyper-parameters.
         columns: what the recipe needs from a data contract.
         baselines: names of the reference results that `LocalTask.baselines` measures.
+        requires: modules that training needs and a query-only node may lack.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     columns: ClassVar[tuple[ColumnNeed, ...]]
     baselines: ClassVar[tuple[str, ...]]
+    requires: ClassVar[tuple[str, ...]] = ()
     parameters: type[P]
 
     def parse(self, raw: Mapping[str, Any], where: str = "parameters") -> P:

@@ -192,6 +192,7 @@ class DemandForecast(Recipe[DemandParameters]):
     version = "1"
     parameters = DemandParameters
     baselines = ("naive", "local")
+    requires = ("torch",)
     columns = (
         ColumnNeed("stock_code", ColumnType.TEXT, Use.FEATURE),
         ColumnNeed("sold_at", ColumnType.DATETIME, Use.FEATURE),

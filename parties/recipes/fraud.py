@@ -182,6 +182,7 @@ class FraudScore(Recipe[FraudParameters]):
     version = "1"
     parameters = FraudParameters
     baselines = ("naive", "local")
+    requires = ("torch",)
     columns = (
         ColumnNeed("t_seconds", ColumnType.INT, Use.FEATURE),
         ColumnNeed("customer_id", ColumnType.INT, Use.FEATURE),

@@ -5,6 +5,7 @@ Who learns what: nobody anything; a job names a recipe and a version, it never b
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from parties.recipes.base import Recipe, RecipeError
@@ -23,10 +24,21 @@ def choose(installed: Iterable[EntryPoint], name: str, version: str) -> Recipe[A
     found = [_load(point) for point in points if point.name == name]
     for recipe in found:
         if recipe.version == version:
-            return recipe
+            return _runnable(recipe)
     names = ", ".join(sorted({point.name for point in points})) or "nothing"
     there = ", ".join(f"{recipe.name} {recipe.version}" for recipe in found) or names
     raise RecipeError(f"recipe {name!r} {version!r} is not installed", where="recipe", right=f"installed: {there}")
+
+
+def _runnable(recipe: Recipe[Any]) -> Recipe[Any]:
+    for module in recipe.requires:
+        if find_spec(module) is None:
+            raise RecipeError(
+                f"recipe {recipe.name!r} needs {module}, which this node does not have",
+                where="recipe",
+                right='a node that trains: pip install "inbond[train]"',
+            )
+    return recipe
 
 
 def _load(point: EntryPoint) -> Recipe[Any]:

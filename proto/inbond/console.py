@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 WIDTH = 80
 
@@ -71,13 +74,25 @@ def facts(pairs: Mapping[str, object]) -> Table:
     return grid
 
 
+class RateColumn(ProgressColumn):
+    """Steps a second, or seconds a step where it is slower than one a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of the last steps."""
+        speed = task.finished_speed or task.speed
+        if not speed or task.total is None:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
 @contextmanager
 def bars(*, quiet: bool = False) -> Iterator[Progress]:
     """Progress bars with share, rate and remaining time, on standard error; silent off a terminal or when `quiet`."""
     columns: list[Any] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        TaskProgressColumn(show_speed=True),
+        TaskProgressColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}", markup=False),

@@ -119,10 +119,12 @@ class JobEvent(_message.Message):
     def __init__(self, number: _Optional[int] = ..., time: _Optional[float] = ..., body: _Optional[str] = ...) -> None: ...
 
 class ResultChunk(_message.Message):
-    __slots__ = ("data",)
+    __slots__ = ("data", "total")
     DATA_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    total: int
+    def __init__(self, data: _Optional[bytes] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ToOpenRequest(_message.Message):
     __slots__ = ("job", "request")

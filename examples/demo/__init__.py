@@ -1,0 +1,1 @@
+"""The demo: a whole consortium on one machine, from enrolment to evidence, in eight chapters."""
