@@ -61,6 +61,7 @@ def init(
     """Found a consortium: CA key, CA certificate, and an unlock file if there is none."""
     if (home / "authority.db").exists():
         raise ConfigError("an authority is here already", where=str(home), right="another --home")
+    SpiffeId(trust_domain, "/authority")  # a bad name is refused before anything is made
     key_file = home / UNLOCK_FILE
     if unlock == DEFAULT_UNLOCK and not key_file.exists():
         Unlock.new_file(key_file)

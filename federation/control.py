@@ -36,6 +36,8 @@ MAX_NONCES_EACH = 100  # of one caller, so that nobody can use up everybody's
 CHUNK = 1024 * 1024
 MAX_SUM_KEY = 1024 * 1024
 WATCH_SECONDS = 5.0
+RECHECK_SECONDS = 0.5
+GATHER_SECONDS = 0.05  # quick rounds are told several at a time
 MAX_OPENED = 1024 * 1024 * 1024
 
 
@@ -131,7 +133,7 @@ class Control(control_pb2_grpc.ControlServicer):
 
     def Watch(self, request: wire.WatchRequest, context: grpc.ServicerContext) -> Iterator[wire.JobEvent]:  # noqa: N802, D102 - named in control.proto
         row = self._do(context, lambda caller: self._owned(request.job, caller))
-        after = request.after
+        after, checked = request.after, time.monotonic()
         while context.is_active():
             ended = self._state(row.id) in FINAL_STATES
             events = self._jobs.wait_event(row.id, after, 0.0 if ended else WATCH_SECONDS)
@@ -140,7 +142,11 @@ class Control(control_pb2_grpc.ControlServicer):
                 after = number
             if ended and not events:
                 return
-            self._do(context, lambda caller: caller)  # a revoked watcher hears no more
+            if time.monotonic() - checked >= RECHECK_SECONDS:
+                self._do(context, lambda caller: caller)  # a revoked watcher hears no more
+                checked = time.monotonic()
+            if events and not ended:
+                time.sleep(GATHER_SECONDS)
 
     def Result(self, request: wire.JobRequest, context: grpc.ServicerContext) -> Iterator[wire.ResultChunk]:  # noqa: N802, D102 - named in control.proto
         path = self._do(context, lambda caller: self._result(request.job, caller))
@@ -229,8 +235,7 @@ class Control(control_pb2_grpc.ControlServicer):
         return row
 
     def _state(self, job: str) -> str:
-        row = self._store.job(job)
-        return row.state if row else ""
+        return self._store.state(job)
 
     def _view(self, row: JobRow, *, full: bool = False) -> wire.JobView:
         costs = self._store.costs(row.id)

@@ -63,14 +63,21 @@ Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
 
 @dataclass(slots=True)
 class Running:
-    """What exists of a job only while it runs."""
+    """What exists of a job only while it runs: `digest` is the plan's, `kept` the requests that an earlier runner of
+    the job has had answered.
+    """
 
     order: JobOrder
     plan: Plan
     runner: RunnerProcess | None = None
     ended: str = ""
     complaint: str = ""
+    digest: str = field(init=False)
+    kept: set[str] = field(default_factory=set)
     waiting_since: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.digest = self.plan.digest()
 
 
 class JobManager:
@@ -370,6 +377,7 @@ class JobManager:
             },
         )
         state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})
+        running.kept = self._store.replied(job)
         runner = RunnerProcess(
             frame,
             lambda party, asked: self._ask(job, running, party, asked),
@@ -420,12 +428,12 @@ class JobManager:
 
     def _ask(self, job: str, running: Running, party: str, asked: Asked) -> "Future[Reply]":
         """Put one step to a party, or answer from what it replied before."""
-        plan = running.plan.digest()
+        plan = running.digest
         request = self._request(job, party, "step", asked.step, asked.round, asked.attempt, plan, asked.ttl, asked.body)
         answer: Future[Reply] = Future()
-        kept = self._store.reply(request.id)
+        kept = self._store.reply(request.id) if request.id in running.kept else None
         if kept is not None:
-            answer.set_result(Reply(request.id, "ok", kept.reason, [kept.body] if kept.body else []))
+            answer.set_result(Reply(request.id, "ok", kept.reason, kept.body))
             return answer
         started = time.monotonic()
         asking = self.desk.ask(job, request) if party == OWNER else self._hub.request(party, request)
@@ -478,7 +486,6 @@ class JobManager:
                 answer.set_exception(error)
 
     def _keep_ok(self, job: str, party: str, request: Request, reply: Reply, seconds: float) -> None:
-        body = reply.body[0] if len(reply.body) == 1 else b"".join(reply.body)
         facts = {
             "party": party,
             "step": request.step,
@@ -488,15 +495,16 @@ class JobManager:
             "up": size(request.body),
             "seconds": seconds,
         }
-        self._store.keep_reply(request.id, job, facts, body)
-        box = codec.decode(reply.body).config_records.get("progress")
+        self._store.keep_reply(request.id, job, facts, reply.body)
+        content = codec.decode(reply.body)
+        box = content.config_records.get("progress")
         if box is not None and box["box"]:
             self._tell(
                 job,
                 {
                     "event": "progress",
                     "party": party,
-                    "box": octets(codec.decode(reply.body), "progress", "box").hex(),
+                    "box": octets(content, "progress", "box").hex(),
                     "step": request.step,
                     "round": request.round,
                 },

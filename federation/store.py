@@ -15,7 +15,10 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from federation import schema
+from inbond.bodies import read_body, write_body
 from inbond.database import open_database, sqlite_url
+from inbond.messages import Buffer
+from inbond.messages import size as octets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,11 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A party's reply to one request."""
+    """A party's reply to one request, its body in the parts it came in."""
 
     status: str
     reason: str
-    body: bytes
+    body: Sequence[memoryview]
 
 
 class CoordinatorStore:
@@ -57,6 +60,9 @@ class CoordinatorStore:
         path = self._home / "jobs" / job
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
+
+    def _body(self, job: str, request: str) -> Path:
+        return self._home / "jobs" / job / request
 
     def keep_catalogue(self, party: str, token: str) -> None:
         """Keep a party's newest signed catalogue."""
@@ -90,6 +96,11 @@ class CoordinatorStore:
         with self._engine.connect() as connection:
             row = connection.execute(select(schema.jobs).where(schema.jobs.c.id == job)).mappings().first()
         return JobRow(**row) if row else None
+
+    def state(self, job: str) -> str:
+        """The state of a job, empty for one that is not known."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(schema.jobs.c.state).where(schema.jobs.c.id == job)).scalar() or ""
 
     def jobs(self, *, owner: str = "", states: Sequence[str] = (), limit: int = 200) -> list[JobRow]:
         """Jobs, newest first."""
@@ -127,18 +138,29 @@ class CoordinatorStore:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        body = b"" if row["size"] == 0 else (self.folder(row["job"]) / request).read_bytes()
+        body = [] if row["size"] == 0 else read_body(self._body(row["job"], request))
         return KeptReply(row["status"], row["reason"], body)
 
-    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Any) -> None:
-        """Keep a reply before the runner sees it; `facts` are party, step, round, status, reason, up, seconds."""
-        size = memoryview(body).nbytes
+    def replied(self, job: str) -> set[str]:
+        """The requests of a job that were answered."""
+        query = select(schema.replies.c.request).where(schema.replies.c.job == job)
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Sequence[Buffer]) -> None:
+        """Keep a reply before the runner sees it; `facts` are party, step, round, status, reason, up, seconds.
+
+        A reply that is kept already stays as it is: a party gives one reply to a request.
+        """
+        size = octets_of(body)
         if size:
-            path = self.folder(job) / request
-            path.with_suffix(".part").write_bytes(body)
-            path.with_suffix(".part").rename(path)
-        with self._engine.begin() as connection:
-            connection.execute(insert(schema.replies).values(request=request, job=job, size=size, **facts))
+            write_body(self._body(job, request), body)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(schema.replies).values(request=request, job=job, size=size, **facts))
+        except IntegrityError:
+            if request not in self.replied(job):
+                raise
 
     def costs(self, job: str) -> dict[str, float]:
         """Bytes up (from the coordinator to parties), bytes down and the number of requests of a job."""
@@ -166,13 +188,11 @@ class CoordinatorStore:
             return [(number, at, json.loads(body)) for number, at, body in connection.execute(query).all()]
 
     def forget_bodies(self, job: str) -> None:
-        """Remove an ended job's intermediate bodies; `result` stays."""
+        """Remove an ended job's intermediate bodies; `result` and what the job cost stay."""
         folder = self._home / "jobs" / job
         for path in folder.glob("*"):
             if path.name != "result" and path.is_file():
                 path.unlink(missing_ok=True)
-        with self._engine.begin() as connection:
-            connection.execute(update(schema.replies).where(schema.replies.c.job == job).values(size=0))
 
     def drop(self, job: str) -> None:
         """Remove the folder of a job that never ran."""

@@ -177,7 +177,7 @@ class Door:
             return None
         if stored.digest != digest:
             return self._refused(request, "the same request came with another body", "a request id was used twice")
-        return Reply(request.id, stored.status, stored.reason, [stored.body] if stored.body else [])
+        return Reply(request.id, stored.status, stored.reason, stored.body)
 
     def _keep(self, request: Request, digest: str, reply: Reply) -> None:
         self._store.answer(

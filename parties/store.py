@@ -15,8 +15,10 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from inbond.bodies import read_body, write_body
 from inbond.database import open_database, sqlite_url
-from inbond.messages import Status
+from inbond.messages import Buffer, Status
+from inbond.messages import size as octets_of
 from parties import schema
 
 LIVE = ("admitted", "running")
@@ -39,12 +41,12 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """The one reply to a request: `digest` is that of the request's body, `body` the reply's."""
+    """The one reply to a request: `digest` is that of the request's body, `body` the reply's parts."""
 
     digest: str
     status: Status
     reason: str
-    body: bytes
+    body: Sequence[memoryview]
 
 
 class PartyStore:
@@ -59,6 +61,9 @@ class PartyStore:
         path = self._home / "jobs" / job
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
+
+    def _body(self, job: str, request: str) -> Path:
+        return self._home / "jobs" / job / request
 
     def first_sight(self, issuer: str, jti: str, expires: float) -> bool:
         """Note an order's identity; False when it was seen before (a replay), also before a restart."""
@@ -107,7 +112,7 @@ class PartyStore:
             row = connection.execute(select(schema.inbox).where(schema.inbox.c.request == request)).mappings().first()
         if row is None:
             return None
-        body = b"" if row["size"] == 0 else (self.folder(row["job"]) / request).read_bytes()
+        body = [] if row["size"] == 0 else read_body(self._body(row["job"], request))
         return StoredReply(row["digest"], row["status"], row["reason"], body)
 
     def step_answered(self, job: str, step: str, round_: int) -> bool:
@@ -126,16 +131,12 @@ class PartyStore:
         digest: str,
         status: str,
         reason: str,
-        body: Sequence[Any],
+        body: Sequence[Buffer],
     ) -> None:
-        """Keep the reply before it is sent; `body` is a sequence of buffers."""
-        size = sum(memoryview(part).nbytes for part in body)
+        """Keep the reply before it is sent."""
+        size = octets_of(body)
         if size:
-            path = self.folder(job) / request
-            with path.with_suffix(".part").open("wb", buffering=0) as file:
-                for part in body:
-                    file.write(part)
-            path.with_suffix(".part").rename(path)
+            write_body(self._body(job, request), body)
         values = {"request": request, "job": job, "step": step, "round": round_, "digest": digest}
         values |= {"status": status, "reason": reason, "size": size, "time": time.time()}
         with self._engine.begin() as connection:

@@ -44,6 +44,10 @@ class WorkerJob:
     view_format: str = "arrow"
 
 
+class WorkerLost(JobFailed):
+    """The process died under a call: killed from outside, or by what it ran; the call may be made again."""
+
+
 class WorkerProcess:
     """The agent's side of a worker; calls are made one after the other.
 
@@ -95,8 +99,8 @@ class WorkerProcess:
     ) -> Sequence[Buffer]:
         """Run one step on an encoded content and return the reply's, both as buffers of `codec`.
 
-        Raises JobFailed when the app raised (with the class of its error only), when the process is gone, and
-        after `timeout` seconds; in the last two cases the process is killed.
+        Raises JobFailed when the app raised (with the class of its error only) and after `timeout` seconds,
+        WorkerLost when the process is gone; in the last two cases the process is killed.
         """
         return self._ask({"do": "call", "step": message_type, "round": round_number}, body, timeout)
 
@@ -134,7 +138,7 @@ class WorkerProcess:
                 raise JobFailed(f"took more than {timeout:g} s", where=where, right="see its log") from None
             except (ChannelBroken, ValueError, AttributeError):
                 self.kill()
-                raise JobFailed("the process is gone", where=where, right="see its log") from None
+                raise WorkerLost("the process is gone", where=where, right="see its log") from None
         if failure is not None:
             raise JobFailed(f"the ClientApp raised {str(failure)[:_KIND]}", where=where, right="see its log")
         return packet.body

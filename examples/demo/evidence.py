@@ -19,8 +19,8 @@ def verify_logs(show: Show) -> None:
     show.stage.chapter(
         "Every node's evidence log is verified offline",
         "All processes are stopped now: the exported file alone must prove what happened, without trust in the node "
-        "that kept it. (inbond audit export, inbond audit verify; the keys are those in the logs, which an officer compares "
-        "with the published ones.)",
+        "that kept it. (inbond audit export, inbond audit verify; the keys are those in the logs, which an officer "
+        "compares with the published ones.)",
     )
     show.consortium.stop()
     folder = show.consortium.root / EVIDENCE

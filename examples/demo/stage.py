@@ -26,7 +26,7 @@ class Work:
 
     def line(self, text: str) -> None:
         """A line that stays, above the bar."""
-        self._progress.console.print(f"  {text}")
+        self._progress.console.print(f"   {text}")
 
 
 class Stage:

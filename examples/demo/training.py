@@ -73,7 +73,7 @@ class Accident:
     killed: float = 0.0
     away: float = 0.0
     back: float = 0.0
-    rounds_after: list[int] = field(default_factory=list)
+    rounds_after: list[tuple[int, float]] = field(default_factory=list)
 
     def heard(self, event: dict[str, Any], work: Work) -> None:
         """Act on one event of the job."""
@@ -89,20 +89,25 @@ class Accident:
             case {"event": "party back", "party": self.party}:
                 self.back = time.monotonic()
                 work.line(f"party back: {self.party}, {self.back - self.away:.1f} s later; the round goes on")
+            case {"event": "step", "step": "train", "round": done} if self.killed and not self.away:
+                self.round = done + 1  # its reply was on the way already
             case {"event": "step", "step": "train", "round": done} if self.killed:
-                self.rounds_after.append(done)
+                self.rounds_after.append((done, time.monotonic()))
             case _:
                 pass
 
     @property
     def survived(self) -> bool:
         """Whether the party was missed, came back, and no round was lost or done twice."""
-        missed = 0 < self.killed <= self.away < self.back
-        return missed and self.rounds_after == list(range(self.round, self.round + len(self.rounds_after)))
+        if not (0 < self.killed < self.away < self.back and self.rounds_after):
+            return False
+        rounds = [done for done, _ in self.rounds_after]
+        waited = self.rounds_after[0][1] > self.away
+        return waited and rounds == list(range(self.round, self.round + len(rounds)))
 
     def story(self) -> str:
         """What was seen, in a line."""
-        last = self.rounds_after[-1] if self.rounds_after else "-"
+        last = self.rounds_after[-1][0] if self.rounds_after else "-"
         return (
             f"{self.party} died in round {self.round} and was back after {self.back - self.killed:.1f} s; "
             f"rounds {self.round} to {last} followed, each once, and the job finished"
@@ -115,7 +120,8 @@ def _each_round(measure: Measure, rounds: int | None) -> Heard:
     def heard(event: dict[str, Any], work: Work) -> None:
         value = event.get("metrics", {}).get(measure.metric)
         if event["event"] == "progress" and value is not None:
-            work.line(f"after round {event['round']:2}/{rounds}: joint {measure.label} {value:.4f}")
+            when = f"after round {event['round']:2}/{rounds}" if event["round"] else "before training "
+            work.line(f"{when}: joint {measure.label} {value:.4f}")
 
     return heard
 

@@ -28,6 +28,7 @@ from inbond.errors import InbondError
 from inbond.ipc import Channel, ChannelLimits
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _RING = 64 << 10
 _ALWAYS = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -181,10 +182,23 @@ def _confine(settings: Mapping[str, int | str | None]) -> None:
             resource.setrlimit(kind, (value, value))
 
 
+def leave_network() -> bool:
+    """Move this process into a network namespace of its own, which has no way out; say whether that was granted.
+
+    Root may do so; others may within a user namespace of their own, where the system allows those.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
+
+
 def main() -> None:
-    """Run as the child: `python -m inbond.child SETTINGS`."""
+    """Run as the child: `python -m inbond.child SETTINGS`, or `probe`, which says whether it can leave the network."""
+    if sys.argv[1] == "probe":
+        sys.exit(0 if leave_network() else 1)
     settings = json.loads(sys.argv[1])
     _confine(settings)
+    if not leave_network():
+        print("no network namespace was granted: this process is kept from the network by nothing but its code")
     channel = Channel(socket.socket(fileno=settings["socket"]), name="parent")
     importlib.import_module(settings["module"]).main(channel)
 

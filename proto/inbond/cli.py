@@ -84,6 +84,8 @@ def main() -> None:
     command = typer.main.get_command(build(sys.argv[1:]))
     try:
         code = command.main(standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # Typer turns an interrupt into an exit without a word
+            raise KeyboardInterrupt
     except click.exceptions.NoArgsIsHelpError:
         code = EXIT_INPUT  # the help has been printed
     except click.ClickException as error:

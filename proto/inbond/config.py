@@ -149,12 +149,12 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
 def save(config: NodeConfig, home: Path) -> None:
     """Write the keys that differ from the defaults, and all of [node]; never overwrites a node."""
     path = home / FILE
+    if path.exists():
+        raise ConfigError("a node is already here", where=str(path), right="choose an empty folder")
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.open("x", encoding="utf-8") as file:
             file.write(_text(config))
-    except FileExistsError:
-        raise ConfigError("a node is already here", where=str(path), right="choose an empty folder") from None
     except OSError as error:
         right = "a folder you may write to"
         raise ConfigError(f"cannot be made ({error.strerror})", where=str(path), right=right) from None

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def examine(home: Path) -> Iterator[Finding]:
         yield _look("policies", lambda: _policies(home))
     if config.node.role != "coordinator":
         yield _look("coordinator", lambda: _reach(config))
+    yield _look("workers", _isolation)
     yield _look("recipes", lambda: ", ".join(sorted(entry_points(group="inbond.recipes").names)) or "none")
 
 
@@ -91,6 +93,14 @@ def _evidence(home: Path) -> str:
     if not report.ok:
         raise InbondError(f"does not verify: {report.problem}", where=str(home / "audit.db"), right="ask the officer")
     return f"{report.size} entries verify"
+
+
+def _isolation() -> str:
+    command = [sys.executable, "-m", "inbond.child", "probe"]
+    if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
+        right = "root, or a system that allows user namespaces"
+        raise InbondError("a worker cannot be cut off from the network", where="this system", right=right)
+    return "run without network"
 
 
 def _policies(home: Path) -> str:

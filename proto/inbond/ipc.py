@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from inbond.bodies import write_all
 from inbond.errors import InbondError
 from inbond.messages import Buffer, size
 
@@ -31,7 +32,7 @@ MAX_FILES = 4
 
 _PREFIX = struct.Struct("!IIQB")  # bytes of the head, parts, bytes of the body, 1 for a memory file
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_IOV = 512  # buffers of one writev; the kernel takes at most 1024
+_IOV = 512  # buffers of one sendmsg; the kernel takes at most 1024
 
 
 class ChannelBroken(InbondError):
@@ -202,15 +203,7 @@ def memory_file(body: Sequence[Buffer]) -> int:
     """Return the descriptor of a sealed memory file that holds `body`; the caller closes it."""
     file = os.memfd_create("inbond", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        views = [memoryview(part).cast("B") for part in body if len(part)]
-        while views:
-            written = os.writev(file, views[:_IOV])
-            while written:
-                step = min(written, len(views[0]))
-                written -= step
-                views[0] = views[0][step:]
-                if not len(views[0]):
-                    del views[0]
+        write_all(file, body)
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
     except BaseException:
         os.close(file)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inbond.cli import main
+from inbond.config import AddressSection
 from inbond.enrolment import Invitation
 from inbond.member_cli import make_node
 from tests.bad_input.homes import CONSORTIUM, certified_home, furnish
@@ -56,18 +57,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "wrong-key" / "inbond.toml").write_text('[node]\nrole = "party"\nname = "P 1"\n')
     (root / "foreign").mkdir()
     (root / "foreign" / "letter.txt").write_text("dear Ana")
-    make_node("party", "p2", CONSORTIUM, "GB", root / "never-joined", _no_addresses())
+    make_node(
+        "party", "p2", CONSORTIUM, "GB", root / "never-joined", AddressSection(authority="", coordinator="", listen="")
+    )
     (root / "junk").write_bytes(JUNK)
     (root / "empty").write_bytes(b"")
     (root / "job.yaml").write_text(JOB)
     (root / "invitation").write_text(_invitation(authority))
     return root
-
-
-def _no_addresses() -> "object":
-    from inbond.config import AddressSection
-
-    return AddressSection(authority="", coordinator="", listen="")
 
 
 def _invitation(authority: TestAuthority) -> str:
@@ -76,8 +73,8 @@ def _invitation(authority: TestAuthority) -> str:
     return str(Invitation(authority.id("party/p9"), at, at, authority.certificate, until, b"s" * 32, at))
 
 
-@pytest.fixture()
-def run(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+@pytest.fixture
+def run(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run one command in the world's folder, exactly as the shell would."""
     monkeypatch.chdir(world)
     for name in [name for name in os.environ if name.startswith("INBOND_")]:
@@ -91,7 +88,7 @@ def run(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         said = capsys.readouterr()
         return Said(int(ended.value.code or 0), said.out, said.err)
 
-    yield call
+    return call
 
 
 def _one_line(said: Said, told: str) -> None:
@@ -108,7 +105,6 @@ def _one_line(said: Said, told: str) -> None:
 USAGE = [
     ("nonsense", "No such command"),
     ("--frobnicate", "No such option"),
-    ("party", None),
     ("party init", "Missing argument"),
     ("party init p1", "Missing option"),
     ("party init p1 --consortium acme.example", "Missing option '--country'"),
@@ -129,7 +125,7 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), [case for case in USAGE if case[1]])
+@pytest.mark.parametrize(("arguments", "told"), USAGE)
 def test_bad_flags_and_arguments_are_named(run: Run, arguments: str, told: str) -> None:
     said = run(*arguments.split())
     assert said.code == 2
@@ -147,10 +143,9 @@ def test_a_group_without_a_command_shows_its_help_and_no_error_line(run: Run, ar
 
 NODES = [
     # making
-    ("party init Bad_Name --consortium acme.example --country DE --home new", 2, "node.name|name is wrong"),
+    ("party init Bad_Name --consortium acme.example --country DE --home new", 2, "name is wrong"),
     ("party init p9 --consortium Acme --country DE --home new", 2, "consortium is wrong"),
     ("party init p9 --consortium acme.example --country Germany --home new", 2, "country is wrong"),
-    ("user init -- --home", 2, ""),
     ("party init p9 --consortium acme.example --country DE --home p1", 2, "a node is already here"),
     ("party init p9 --consortium acme.example --country DE --home junk", 2, "cannot be made"),
     ("coordinator init acme.example --country DE --home hub", 2, "a node is already here"),
@@ -194,12 +189,12 @@ NODES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "told"), [case for case in NODES if case[2]])
+@pytest.mark.parametrize(("arguments", "code", "told"), NODES)
 def test_bad_folders_names_and_invitations(run: Run, world: Path, arguments: str, code: int, told: str) -> None:
     before = _tree(world)
     said = run(*arguments.split())
     assert said.code == code, said.err
-    _one_line(said, told.split("|")[-1])
+    _one_line(said, told)
     assert _tree(world) == before, "nothing is left half-made"
 
 
@@ -213,7 +208,7 @@ def _tree(root: Path) -> dict[str, int]:
 
 
 JOBS = [
-    ("", "not a mapping|expected"),
+    ("", ""),
     ("- a\n- b\n", ""),
     ("kind: query\nkind: train\n", "given twice"),
     (JOB.replace("purpose: dpv:FraudPreventionAndDetection", "purpose: because"), "purpose"),
@@ -250,7 +245,7 @@ def test_a_malformed_job_file_is_refused_before_anything_is_dialled(
     (tmp_path / "job.yaml").write_text(text)
     said = run("job", command, str(tmp_path / "job.yaml"), "--home", "rosa")
     assert said.code == 2
-    _one_line(said, told.split("|")[0] if "|" not in told else "")
+    _one_line(said, told)
     assert str(tmp_path / "job.yaml") in said.err
 
 
@@ -372,19 +367,22 @@ def test_a_party_with_a_bad_contract_or_table_does_not_start(
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "told", "content"),
     [
-        ("orders.parquet", "orders.parquet"),
-        ("state.db", "state.db"),
-        ("audit.db", "audit.db"),
-        ("budget.db", "budget.db"),
-        ("keys/master.key", "key"),
-        ("keys/unlock.key", "key"),
-        ("certs/credentials.json", "credentials"),
-        ("policies/own.cedar", "own.cedar"),
+        ("orders.parquet", "orders.parquet", JUNK),
+        ("orders.parquet", "orders.parquet", b""),
+        ("state.db", "state.db", JUNK),
+        ("audit.db", "audit.db", JUNK),
+        ("budget.db", "budget.db", JUNK),
+        ("keys/unlock.key", "key", JUNK),
+        ("keys/unlock.key", "key", b""),
+        ("certs/credentials.json", "credentials", JUNK),
+        ("certs/credentials.json", "credentials", b""),
+        ("certs/credentials.json", "credentials", b"[]"),
+        ("policies/own.cedar", "own.cedar", JUNK),
+        ("policies/own.cedar", "own.cedar", b"permit(principal"),
     ],
 )
-@pytest.mark.parametrize("content", [JUNK, b""], ids=["garbage", "empty"])
 def test_a_party_with_a_damaged_file_does_not_start_and_says_which(
     run: Run, tmp_path: Path, file: str, told: str, content: bytes
 ) -> None:
@@ -392,8 +390,6 @@ def test_a_party_with_a_damaged_file_does_not_start_and_says_which(
     furnish(home)
     (home / file).parent.mkdir(exist_ok=True)
     (home / file).write_bytes(content)
-    if content == b"" and file.endswith((".db", ".cedar")):
-        pytest.skip("an empty database or policy file is as good as none")
     said = run("party", "start", "--home", str(home))
     assert said.code in {2, 5}, said.err
     _one_line(said, told)

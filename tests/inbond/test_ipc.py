@@ -215,3 +215,18 @@ def _runs(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     return False
+
+
+def test_a_child_has_no_way_to_the_network() -> None:
+    """A network namespace of its own: not even the loopback interface of this machine answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    program = (
+        "import socket, sys\nfrom inbond.child import leave_network\n"
+        "granted = leave_network()\n"
+        "try:\n    socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=2)\n"
+        "except OSError:\n    sys.exit(0 if granted else 3)\nsys.exit(4)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(port)], check=False, timeout=30)
+    server.close()
+    assert done.returncode == 0

@@ -1,0 +1,40 @@
+"""Results on standard output, everything else on standard error, and a stranger's text is only ever text."""
+
+import json
+
+import pytest
+
+from inbond.console import bars, emit, facts, note, size, table
+
+
+def test_json_is_one_document_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"name": "Köln", "at": 3}, json=True, human=lambda console: console.print("never"))
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"name": "Köln", "at": 3}
+    assert said.err == ""
+
+
+def test_a_strangers_markup_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(None, json=False, human=lambda console: console.print(table(("why",), [["[/red] [address] :smile:"]])))
+    emit(None, json=False, human=lambda console: console.print(facts({"why": "[bold]x"})))
+    said = capsys.readouterr().out
+    assert "[/red] [address] :smile:" in said
+    assert "[bold]x" in said
+
+
+def test_tables_fit_eighty_columns_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(None, json=False, human=lambda console: console.print(table(("a", "b"), [["x" * 60, "y" * 60]])))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_notes_and_bars_stay_off_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a line")
+    with bars() as progress:
+        task = progress.add_task("[/x]", total=2, detail="[/y]")
+        progress.update(task, advance=1)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (3_800_000, "3.8 MB"), (2e12, "2000.0 GB")])
+def test_sizes_are_for_people(count: float, shown: str) -> None:
+    assert size(count) == shown
