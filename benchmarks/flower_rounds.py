@@ -104,10 +104,18 @@ class _Deployment:
         _write(self._folder / "app" / "echo_rounds" / "__init__.py", "")
         _write(self._folder / "app" / "echo_rounds" / "client.py", CLIENT)
         _write(self._folder / "app" / "echo_rounds" / "server.py", SERVER)
-        where = f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{self._port}"\ninsecure = true\n'
+        where = (
+            f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{self._port}"\ninsecure = true\n'
+        )
         _write(self._folder / "home" / "config.toml", where)
         print("rounds: starting Flower's deployment", file=sys.stderr, flush=True)
-        link = ("flower-superlink", "--insecure", "--port", str(self._port), "--disable-runtime-dependency-installation")
+        link = (
+            "flower-superlink",
+            "--insecure",
+            "--port",
+            str(self._port),
+            "--disable-runtime-dependency-installation",
+        )
         self._launch(*link)
         self._wait()
         for port in self._ports:

@@ -167,8 +167,17 @@ class Authority:
     threads.
     """
 
-    def __init__(self, home: Path, keystore: KeyStore, *, clock: Clock = utc_now, record: Record = no_record) -> None:
+    def __init__(
+        self,
+        home: Path,
+        keystore: KeyStore,
+        *,
+        clock: Clock = utc_now,
+        record: Record = no_record,
+        leaf_lifetime: timedelta = LEAF_LIFETIME,
+    ) -> None:
         self._keystore, self._clock, self._record = keystore, clock, record
+        self._leaf_lifetime = leaf_lifetime
         self._lock = threading.RLock()
         self._engine = create_engine(f"sqlite:///{home / DATABASE}")
         event.listen(self._engine, "connect", _durable)
@@ -218,11 +227,20 @@ class Authority:
         return made
 
     @classmethod
-    def open(cls, home: Path, unlock: Unlock, *, clock: Clock = utc_now, record: Record = no_record) -> "Authority":
-        """Open what `create` made; raises ConfigError."""
+    def open(
+        cls,
+        home: Path,
+        unlock: Unlock,
+        *,
+        clock: Clock = utc_now,
+        record: Record = no_record,
+        leaf_lifetime: timedelta = LEAF_LIFETIME,
+    ) -> "Authority":
+        """Open what `create` made; certificates live for `leaf_lifetime`, 24 h at most. Raises ConfigError."""
         if not (home / DATABASE).exists():
             raise ConfigError("no authority here", where=str(home), right="inbond ca init")
-        return cls(home, KeyStore.open(home / KEYS, unlock), clock=clock, record=record)
+        keystore = KeyStore.open(home / KEYS, unlock)
+        return cls(home, keystore, clock=clock, record=record, leaf_lifetime=leaf_lifetime)
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -478,7 +496,7 @@ class Authority:
                 authority,
                 signer,
                 self._clock(),
-                lifetime=LEAF_LIFETIME,
+                lifetime=self._leaf_lifetime,
                 dns=names[0],
                 ips=names[1],
             )

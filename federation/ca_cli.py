@@ -16,7 +16,7 @@ from rich.console import Console
 
 from compliance.audit.entry import Entry, EntryType
 from compliance.audit.log import AuditLog
-from federation.authority import KEYS, Authority, Record, serve
+from federation.authority import KEYS, LEAF_LIFETIME, Authority, Record, serve
 from inbond.console import emit, facts, note, table
 from inbond.enrolment import offline_reply, utc_now
 from inbond.errors import ConfigError
@@ -88,10 +88,19 @@ def start(
     unlock: UnlockSetting = DEFAULT_UNLOCK,
     enrol_listen: Annotated[str, typer.Option(help="Own host:port for enrolment.")] = "0.0.0.0:8441",
     listen: Annotated[str, typer.Option(help="Own host:port for members.")] = "0.0.0.0:8442",
+    certificate_hours: Annotated[
+        float,
+        typer.Option(
+            envvar="INBOND_CA_CERTIFICATE_HOURS",
+            help="Life of a member's certificate, 60 s of it in the past; renewed at half.",
+            min=0.017,
+            max=24,
+        ),
+    ] = LEAF_LIFETIME / timedelta(hours=1),
     json: Json = False,
 ) -> None:
     """Serve until interrupted or terminated."""
-    authority = _open(home, unlock)
+    authority = _open(home, unlock, timedelta(hours=certificate_hours))
     serving = serve(authority, enrol_listen, listen)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -195,8 +204,9 @@ def rotate(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK,
     _show({"next_fingerprint": fingerprint, "ends": made.not_valid_after_utc.isoformat()}, json)
 
 
-def _open(home: Path, unlock: str) -> Authority:
-    return Authority.open(home, _unlock(unlock, home), record=_record(home, unlock))
+def _open(home: Path, unlock: str, leaf_lifetime: timedelta = LEAF_LIFETIME) -> Authority:
+    record = _record(home, unlock)
+    return Authority.open(home, _unlock(unlock, home), record=record, leaf_lifetime=leaf_lifetime)
 
 
 def _record(home: Path, unlock: str) -> Record:

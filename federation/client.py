@@ -300,12 +300,12 @@ class Researcher(AbstractContextManager["Researcher"]):
         roster = self._roster(job, view, plan)
         parts = self._fetch(job, progress)
         if plan.protection.mode == "plain":
-            model = np.frombuffer(parts["model"], np.float32)
+            model = np.frombuffer(_part(parts, "model"), np.float32)
             return TrainedModel(job, model, {"job": job, "name": view.name, "protection": "plain"}, b"")
         receipts = self._receipts(parts, job, roster)
         if plan.kind == "query":
-            return self._answer(job, plan, roster, parts[BODY], receipts)
-        return self._model(job, roster, parts[BODY], receipts)
+            return self._answer(job, plan, roster, _part(parts, BODY), receipts)
+        return self._model(job, roster, _part(parts, BODY), receipts)
 
     def _roster(self, job: str, view: wire.JobView, plan: Plan) -> Roster:
         """The parties, as their own signed verdicts prove them (not as the coordinator says)."""
@@ -405,6 +405,13 @@ def _chunks(job: str, request: str, boxes: Mapping[str, bytes]) -> Iterator[wire
     for party, box in boxes.items():
         for start in range(0, len(box), CHUNK):
             yield wire.OpenedChunk(job=job, request=request, party=party, data=box[start : start + CHUNK])
+
+
+def _part(parts: Mapping[str, bytes], name: str) -> bytes:
+    """One part of a fetched result; raises PeerViolation."""
+    if name not in parts:
+        raise PeerViolation(f"the result has no {name}", where="result")
+    return parts[name]
 
 
 def _secret(job: str) -> str:

@@ -25,7 +25,6 @@ from inbond.v1 import control_pb2_grpc
 from policies.errors import PolicyError
 from policies.explain import explain
 from policies.job import JobOrder
-from policies.job_state import FINAL_STATES
 from protocols.errors import ProtocolError
 
 log = structlog.get_logger(__name__)
@@ -135,7 +134,7 @@ class Control(control_pb2_grpc.ControlServicer):
         row = self._do(context, lambda caller: self._owned(request.job, caller))
         after, checked = request.after, time.monotonic()
         while context.is_active():
-            ended = self._state(row.id) in FINAL_STATES
+            ended = self._jobs.ended(row.id)
             events = self._jobs.wait_event(row.id, after, 0.0 if ended else WATCH_SECONDS)
             for number, at, body in events:
                 yield wire.JobEvent(number=number, time=at, body=json.dumps(body))
@@ -233,9 +232,6 @@ class Control(control_pb2_grpc.ControlServicer):
         if row is None or row.owner != caller:
             raise InbondError(f"no job {job[:64]} of yours", where="job", right="see `inbond job list`")
         return row
-
-    def _state(self, job: str) -> str:
-        return self._store.state(job)
 
     def _view(self, row: JobRow, *, full: bool = False) -> wire.JobView:
         costs = self._store.costs(row.id)

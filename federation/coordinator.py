@@ -25,6 +25,7 @@ from federation.store import CoordinatorStore
 from inbond import codec, tls
 from inbond.errors import ConfigError, InbondError
 from inbond.framing import GRPC_OPTIONS, Limits
+from inbond.memory import keep_freed_memory
 from inbond.messages import Request, request_id
 from inbond.node import Node, Upkeep, extra_policies, utc_now
 from inbond.records import texts
@@ -49,6 +50,7 @@ class Coordinator:
     def __init__(self, home: Path, *, tap: Tap | None = None) -> None:
         self.home = home
         self.node = Node.open(home)
+        self.node.check_certificate()
         self.engine = Engine(load_baseline(extra_policies(home)))
         self.store = CoordinatorStore(home)
         self.hub = self._hub(tap or _file_tap(os.environ.get(TAP_VARIABLE, "")))
@@ -82,6 +84,7 @@ class Coordinator:
 
     def run(self) -> None:
         """Serve until `stop`."""
+        keep_freed_memory()
         self._stopping.wait()
         self._life("stopped")
         self.jobs.close()

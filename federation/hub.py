@@ -384,8 +384,7 @@ class Hub:
                     session.outbox.put(item.message)
         if old is not None:
             old.end(_Code.CODE_REPLACED, "replaced by a newer stream of this identity")
-        else:
-            self._on_connect(session.party)
+        self._on_connect(session.party)  # also for a renewed certificate: what the party signed has to be asked anew
 
     def _leave(self, session: _Session, code: "link_pb2.Goodbye.Code", reason: str) -> None:
         session.end(code, reason)

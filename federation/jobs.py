@@ -168,6 +168,11 @@ class JobManager:
                     return self._store.events(job, after)
             return events
 
+    def ended(self, job: str) -> bool:
+        """Whether the job has come to its end, and its last event with it."""
+        with self._lock:
+            return JobState(self._row(job).state) in FINAL_STATES
+
     def result_path(self, job: str) -> Any:
         """The file of a finished job's sealed result."""
         return self._store.folder(job) / "result"
@@ -555,6 +560,8 @@ class JobManager:
                 data = {"event": state.value, "reason": reason[:500]}
                 self._node.record(kind, job=job, subject=self._row(job).owner, data=data)
                 self._store.change(job, state=state, reason=reason)
+                told = {"event": "state", "state": state, "reason": reason, **self._store.costs(job)}
+                self._tell(job, told)  # with the state, so that no watcher sees the end and misses the event
         except PolicyError:
             if event is JobEvent.CANCEL:
                 raise
@@ -564,7 +571,6 @@ class JobManager:
             running.runner.kill(reason or event.value)
         self.desk.clear(job)
         self._dismiss(job, state)
-        self._tell(job, {"event": "state", "state": state, "reason": reason, **self._store.costs(job)})
         self._store.forget_bodies(job)
 
     def _dismiss(self, job: str, state: JobState) -> None:
@@ -614,4 +620,4 @@ class JobManager:
 
 def _plain_model(state: RecordDict) -> bytes:
     """A plain job's model as raw float32."""
-    return state.array_records[RESULT]["v"].numpy().tobytes()
+    return state.array_records[RESULT]["v"].numpy().astype("<f4").tobytes()  # FedAdam leaves float64

@@ -5,6 +5,7 @@ A restarted runner asks its questions again; what a party already answered comes
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class CoordinatorStore:
 
     def __init__(self, home: Path, url: str = "") -> None:
         self._home = home
+        self._numbering = threading.Lock()  # between reading the last event's number and writing the next
         self._engine = open_database(url or sqlite_url(home / "state.db"), Path(__file__).parent / "migrations")
 
     def folder(self, job: str) -> Path:
@@ -171,7 +173,7 @@ class CoordinatorStore:
 
     def add_event(self, job: str, body: Mapping[str, Any]) -> int:
         """Append an event for whoever watches the job; returns its number."""
-        with self._engine.begin() as connection:
+        with self._numbering, self._engine.begin() as connection:
             last = connection.execute(
                 select(func.max(schema.events.c.number)).where(schema.events.c.job == job)
             ).scalar()

@@ -18,6 +18,7 @@ from compliance.budget import BudgetLedger
 from inbond import tls
 from inbond.errors import ConfigError, Refused
 from inbond.framing import GRPC_OPTIONS, Limits
+from inbond.memory import keep_freed_memory
 from inbond.node import Node, Upkeep, extra_policies, utc_now
 from parties.admission import Admission
 from parties.catalogue import Catalogue
@@ -40,6 +41,7 @@ class Agent:
 
     def __init__(self, home: Path) -> None:
         self.node = Node.open(home)
+        self.node.check_certificate()
         self.home = home
         self.catalogue = Catalogue(home)
         self.catalogue.check()
@@ -58,6 +60,7 @@ class Agent:
 
     def run(self) -> None:
         """Serve until `stop`; raises Refused when the consortium no longer lets this party in."""
+        keep_freed_memory()
         self.node.record(EntryType.NODE, data={"event": "started", "datasets": sorted(self.catalogue.contracts)})
         self._life("connecting")
         self.upkeep.start()

@@ -7,6 +7,7 @@ from flwr.app import RecordDict
 
 from inbond.errors import JobFailed
 from parties.job_context import JobContext, Worker
+from parties.worker import WorkerLost
 from protocols.errors import PeerViolation
 from protocols.secure_sum import SumSpec
 
@@ -50,7 +51,13 @@ class JobSteps:
         return self._worker
 
     def call(self, message_type: str, content: RecordDict) -> RecordDict:
-        """One call of the worker; a dead worker is replaced at the next step."""
+        """One call of the worker; one that dies under it is replaced and asked again, once."""
+        try:
+            return self._call(message_type, content)
+        except WorkerLost:
+            return self._call(message_type, content)
+
+    def _call(self, message_type: str, content: RecordDict) -> RecordDict:
         worker = self.worker()
         try:
             return worker.call(message_type, content, timeout=self.context.step_seconds)

@@ -64,7 +64,7 @@ def load_request(data: bytes) -> x509.CertificateSigningRequest:
         if data.lstrip().startswith(b"-----BEGIN"):
             return x509.load_pem_x509_csr(data)
         return x509.load_der_x509_csr(data)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise InvalidIdentity("not a certificate signing request", right="one PKCS#10 request, DER or PEM") from None
 
 

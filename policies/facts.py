@@ -139,6 +139,7 @@ def _says_what_was_ordered(case: _Case) -> bool:
     spec, plan = case.order.spec, case.plan
     same = (plan.kind, plan.purpose, plan.dataset) == (spec.kind, spec.purpose, spec.dataset)
     protected = plan.protection.mode == spec.protection and plan.schema_name == case.contract.schema_name
+    protected = protected and plan.minimum_parties >= spec.minimum_parties
     named = spec.parties == "all" or {found.name for found in plan.participants} == set(spec.parties)
     noised = spec.privacy.mechanism in {"none", plan.noise.mechanism}
     enough = plan.noise.epsilon <= (spec.privacy.epsilon or math.inf)
@@ -158,9 +159,10 @@ def _names_the_readers(case: _Case) -> bool:
 
 def _covers_the_query(case: _Case) -> bool:
     if case.order.spec.sql is None:
-        return True
-    ordered = set(parse_query(case.order.spec.sql, where="job: sql").uses)
-    return ordered <= {(item.column, item.use) for item in case.plan.columns}
+        return case.plan.sql is None
+    query = parse_query(case.order.spec.sql, where="job: sql")
+    ordered = set(query.uses)
+    return case.plan.sql == query.canonical_sql and ordered <= {(item.column, item.use) for item in case.plan.columns}
 
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:

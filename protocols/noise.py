@@ -123,13 +123,17 @@ class NoiseSpec:
         return np.array(noisy, np.int64).reshape(values.shape)
 
     def _measurement(self) -> Any:
-        import opendp.prelude as dp  # noqa: PLC0415 - over a second to import, for those who add noise
+        # for those who add noise only; and by module, because opendp.prelude also loads scikit-learn: over a second
+        from opendp.domains import atom_domain, vector_domain  # noqa: PLC0415 - see above
+        from opendp.measurements import make_gaussian, make_laplace  # noqa: PLC0415 - see above
+        from opendp.metrics import l1_distance, l2_distance  # noqa: PLC0415 - see above
+        from opendp.mod import enable_features  # noqa: PLC0415 - see above
 
-        dp.enable_features("contrib")
-        domain = dp.vector_domain(dp.atom_domain(T="i64"))
+        enable_features("contrib")
+        domain = vector_domain(atom_domain(T="i64"))
         if self.kind == "laplace":
-            return dp.m.make_laplace(domain, dp.l1_distance(T="i64"), scale=self.scale)
-        return dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale=self.scale)
+            return make_laplace(domain, l1_distance(T="i64"), scale=self.scale)
+        return make_gaussian(domain, l2_distance(T="f64"), scale=self.scale)
 
 
 def _check(sensitivity: float, epsilon: float) -> None:

@@ -43,7 +43,7 @@ def test_every_data_file_has_a_rule_that_ships_it() -> None:
     rules = TOOL["package-data"]["*"]
     for folder in _folders().values():
         for path in folder.iterdir():
-            if path.is_file() and path.suffix not in {".py", ".pyi", ".pyc"}:
+            if path.is_file() and path.suffix not in {".py", ".pyi", ".pyc", ".md"}:
                 assert any(fnmatch(path.name, rule) for rule in rules), path
 
 

@@ -23,7 +23,6 @@ from policies.errors import PolicyError
 from protocols.errors import ProtocolError
 
 INPUT, FAILED, INTERRUPTED = 2, 1, 130
-QUICK_SCALE = 0.3
 SEED = 1
 
 
@@ -33,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if find_spec("torch") is None:
         print("demo: it trains models, and torch is missing; pip install 'inbond[train]'", file=sys.stderr)
         return INPUT
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     stage = Stage()
     try:
         with run_folder(chosen.folder.absolute(), keep=chosen.keep) as root:
@@ -47,14 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InbondError, PolicyError, ProtocolError, ComplianceError, CommandFailed, NodeFailed, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return FAILED
-    return _verdict(stage)
+    return verdict(stage)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description="A whole consortium on this machine.")
     parser.add_argument("--data", type=Path, help="folder of the public data sets; synthetic data without it")
     parser.add_argument("--keep", action="store_true", help="keep the run folder")
-    parser.add_argument("--quick", action="store_true", help="a rehearsal: less synthetic data, half of the rounds")
     parser.add_argument("--folder", type=Path, default=Path("demo-run"), help="run folder (default: ./demo-run)")
     return parser
 
@@ -63,13 +62,13 @@ def _play(stage: Stage, root: Path, chosen: argparse.Namespace) -> None:
     """All chapters, and the end of every process whatever happens."""
     tables = root / "tables"
     if chosen.data is None:
-        make_synthetic(tables, SEED, QUICK_SCALE if chosen.quick else 1.0)
+        make_synthetic(tables, SEED)
     else:
         partition_real(chosen.data, tables)
     with Consortium(root / "nodes", members(tables)) as consortium:
         introduce(stage, consortium, real=chosen.data is not None)
         with consortium.researcher() as researcher:
-            show = Show(stage, consortium, researcher, tables, chosen.data is not None, chosen.quick)
+            show = Show(stage, consortium, researcher, tables, chosen.data is not None)
             train_demand(show)
             train_fraud(show)
             answer_queries(show)
@@ -79,7 +78,15 @@ def _play(stage: Stage, root: Path, chosen: argparse.Namespace) -> None:
         show_places(show, keep=chosen.keep)
 
 
-def _verdict(stage: Stage) -> int:
+def _interrupt(_number: int, _frame: object) -> None:
+    """The first Ctrl-C ends the demo; more of them do not disturb the cleaning up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def verdict(stage: Stage) -> int:
+    """Say whether every check held; the exit code."""
     stage.console.print()
     if stage.failed:
         stage.console.print(f"{len(stage.failed)} of the checks failed after {stage.seconds:.0f} s:", style="bold red")

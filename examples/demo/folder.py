@@ -21,7 +21,7 @@ def run_folder(path: Path, *, keep: bool) -> Iterator[Path]:
     marker = path / MARKER
     if path.exists() and not marker.is_file() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError("is not the folder of a demo", where=str(path), right="start the demo in another folder")
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with marker.open("a") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

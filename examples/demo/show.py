@@ -37,17 +37,13 @@ class Cost:
 
 @dataclass(slots=True)
 class Show:
-    """The consortium on stage. `tables` holds all parties' tables; `real` says that they are the public data.
-
-    `quick` halves the rounds of training.
-    """
+    """The consortium on stage. `tables` holds all parties' tables; `real` says that they are the public data."""
 
     stage: Stage
     consortium: Consortium
     researcher: Researcher
     tables: Path
     real: bool
-    quick: bool = False
     costs: list[Cost] = field(default_factory=list)
 
     def run(self, spec: JobSpec, heard: Heard = lambda _event, _work: None) -> Answer | TrainedModel:
@@ -80,15 +76,6 @@ class Show:
         answer = self.run(spec)
         assert isinstance(answer, Answer)
         return answer
-
-    def sized(self, spec: JobSpec) -> JobSpec:
-        """A training job in the size of this show; alone, a party still makes as many passes as together."""
-        if not self.quick or spec.recipe is None or spec.rounds is None:
-            return spec
-        rounds, parameters = spec.rounds // 2, spec.recipe.parameters
-        shorter = {**parameters, "solo_epochs": rounds * int(str(parameters["local_epochs"]))}
-        recipe = spec.recipe.model_copy(update={"parameters": shorter})
-        return spec.model_copy(update={"rounds": rounds, "recipe": recipe})
 
     def _remember(self, spec: JobSpec, job: str, seconds: float) -> None:
         view = self.researcher.status(job)

@@ -39,7 +39,7 @@ def train_demand(show: Show) -> None:
         "Sales never leave a warehouse; the coordinator adds ciphertexts that it cannot open. WAPE is the share of all "
         "units by which the forecast is wrong: lower is better.",
     )
-    spec = show.sized(example_job("demand"))
+    spec = example_job("demand")
     model = show.trained(spec, _each_round(WAPE, spec.rounds))
     _judge(show, WAPE, model)
     if show.real:
@@ -56,8 +56,8 @@ def train_fraud(show: Show) -> None:
         "Machines die. A job waits for its party, takes up the round again, and applies no message twice. AUPRC is the "
         "average precision of the alarms: higher is better.",
     )
-    accident = Accident(show, VICTIM)
-    spec = show.sized(example_job("fraud"))
+    spec = example_job("fraud")
+    accident = Accident(show, VICTIM, spec.rounds or 0)
     model = show.trained(spec, _both(_each_round(AUPRC, spec.rounds), accident.heard))
     show.stage.check(accident.story(), holds=accident.survived)
     _judge(show, AUPRC, model)
@@ -69,6 +69,7 @@ class Accident:
 
     show: Show
     party: str
+    rounds: int
     round: int = 0
     killed: float = 0.0
     away: float = 0.0
@@ -82,11 +83,11 @@ class Accident:
                 self.show.consortium.kill(self.party)
                 self.round, self.killed = done + 1, time.monotonic()
                 work.line(f"{self.party} killed with -9 in round {self.round}")
-            case {"event": "party away", "party": self.party}:
+            case {"event": "party away", "party": self.party} if self.killed and not self.away:
                 self.away = time.monotonic()
                 work.line(f"party away: {self.party}, noticed; it is started again, the job waits")
                 self.show.consortium.launch(self.party)
-            case {"event": "party back", "party": self.party}:
+            case {"event": "party back", "party": self.party} if self.away and not self.back:
                 self.back = time.monotonic()
                 work.line(f"party back: {self.party}, {self.back - self.away:.1f} s later; the round goes on")
             case {"event": "step", "step": "train", "round": done} if self.killed and not self.away:
@@ -98,12 +99,11 @@ class Accident:
 
     @property
     def survived(self) -> bool:
-        """Whether the party was missed, came back, and no round was lost or done twice."""
+        """Whether the party was missed and came back, the job waited, and no round was lost or done twice."""
         if not (0 < self.killed < self.away < self.back and self.rounds_after):
             return False
-        rounds = [done for done, _ in self.rounds_after]
-        waited = self.rounds_after[0][1] > self.away
-        return waited and rounds == list(range(self.round, self.round + len(rounds)))
+        waited = self.rounds_after[-1][1] > self.back
+        return waited and [done for done, _ in self.rounds_after] == list(range(self.round, self.rounds + 1))
 
     def story(self) -> str:
         """What was seen, in a line."""
@@ -120,7 +120,7 @@ def _each_round(measure: Measure, rounds: int | None) -> Heard:
     def heard(event: dict[str, Any], work: Work) -> None:
         value = event.get("metrics", {}).get(measure.metric)
         if event["event"] == "progress" and value is not None:
-            when = f"after round {event['round']:2}/{rounds}" if event["round"] else "before training "
+            when = f"after round {event['round']:2}/{rounds}" if event["round"] else "before training  "
             work.line(f"{when}: joint {measure.label} {value:.4f}")
 
     return heard

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 
 from inbond.errors import InbondError
 from inbond.ipc import Channel, ChannelLimits
+from inbond.memory import keep_freed_memory
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
@@ -196,6 +197,7 @@ def main() -> None:
     if sys.argv[1] == "probe":
         sys.exit(0 if leave_network() else 1)
     settings = json.loads(sys.argv[1])
+    keep_freed_memory()
     _confine(settings)
     if not leave_network():
         print("no network namespace was granted: this process is kept from the network by nothing but its code")

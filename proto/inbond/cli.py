@@ -4,9 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
+from typing import get_type_hints
 
 import click
 import typer
+from typer.core import TyperArgument
+from typer.models import ArgumentInfo
 
 from compliance.errors import BudgetExceeded, ComplianceError, LogTampered
 from inbond.errors import InbondError
@@ -59,6 +62,24 @@ def _wanted(points: list[EntryPoint], arguments: Sequence[str]) -> list[EntryPoi
     return named or sorted(points, key=lambda point: point.name)
 
 
+def command(arguments: Sequence[str] = ()) -> click.Command:
+    """The whole command line as a command of Click, for `arguments`."""
+    root = typer.main.get_command(build(arguments))
+    _restore_help(root)
+    return root
+
+
+def _restore_help(found: click.Command) -> None:
+    """Give arguments their help: Typer 0.20 sets it before Click 8.5 clears it."""
+    for inner in getattr(found, "commands", {}).values():
+        _restore_help(inner)
+    hints = get_type_hints(found.callback, include_extras=True) if found.callback else {}
+    for parameter in found.params:
+        if isinstance(parameter, TyperArgument) and not parameter.help:
+            notes = getattr(hints.get(parameter.name or ""), "__metadata__", ())
+            parameter.help = next((note.help for note in notes if isinstance(note, ArgumentInfo)), None)
+
+
 def exit_code(error: Exception) -> int:
     """What the shell learns of an error."""
     match error:
@@ -81,9 +102,9 @@ def one_line(text: str) -> str:
 
 def main() -> None:
     """Run the command line; every failure is one line on standard error."""
-    command = typer.main.get_command(build(sys.argv[1:]))
+    root = command(sys.argv[1:])
     try:
-        code = command.main(standalone_mode=False)
+        code = root.main(standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # Typer turns an interrupt into an exit without a word
             raise KeyboardInterrupt
     except click.exceptions.NoArgsIsHelpError:

@@ -17,7 +17,7 @@ from compliance.errors import ComplianceError
 from inbond import enrolment
 from inbond.config import NodeConfig, load, read_text
 from inbond.credentials import Credentials
-from inbond.errors import ConfigError, InbondError
+from inbond.errors import ConfigError, InbondError, Refused
 from inbond.keystore import KeyStore, Unlock
 from policies.denylist import DenyList
 from policies.envelope import Signer
@@ -115,6 +115,14 @@ class Node:
             size = self.audit.size
             self.audit.checkpoint()
             self._signed_size = size
+
+    def check_certificate(self) -> None:
+        """Raise Refused when the certificate has ended: nobody would let this node in, and it cannot renew."""
+        ended = self._credentials.not_after
+        if utc_now() >= ended:
+            what = f"this node's certificate has expired ({ended:%Y-%m-%d %H:%M} UTC)"
+            right = "join again with a new invitation"
+            raise Refused(what, where=str(self.home / "certs"), right=right)
 
     # upkeep
 

@@ -68,7 +68,7 @@ def furnish(home: Path, text: str = CONTRACT, rows: int = 40) -> None:
     """Put the sample contract and its table, `rows` rows long, into a party's folder."""
     (home / "contracts").mkdir(exist_ok=True)
     (home / "contracts" / "orders.yaml").write_text(text, "utf-8")
-    table = {
+    table: dict[str, list[Any]] = {
         "country": ["DE", "FR", "NO", "DE"],
         "amount": ["10.00", "20.50", "0.01", "499.99"],
         "customer": ["a", "b", "a", "b"],

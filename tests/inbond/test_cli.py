@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
-import typer
 
 from compliance.errors import BudgetExceeded, LogTampered, LogUnavailable
-from inbond.cli import build, exit_code, one_line
+from inbond.cli import command, exit_code, one_line
 from inbond.errors import ConfigError, JobFailed, Refused, Unreachable
 from inbond.messages import PeerViolation as WireViolation
 from policies.errors import InvalidInput
@@ -15,14 +14,14 @@ from policies.verdict import RefusedError
 from protocols.errors import PeerViolation
 
 
-def _commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
+def _commands(found: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, found
+    for name, inner in getattr(found, "commands", {}).items():
         yield from _commands(inner, (*path, name))
 
 
-TREE = list(_commands(typer.main.get_command(build())))
-LEAVES = [(path, command) for path, command in TREE if not getattr(command, "commands", {})]
+TREE = list(_commands(command()))
+LEAVES = [(path, leaf) for path, leaf in TREE if not getattr(leaf, "commands", {})]
 
 
 def test_the_groups_of_the_design_are_there() -> None:
@@ -41,19 +40,19 @@ def test_every_help_fits_eighty_columns_and_says_something(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     with pytest.raises(SystemExit) as ended:
-        typer.main.get_command(build())([*path, "--help"])
+        command()([*path, "--help"])
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert max(map(len, said.splitlines())) <= 80
     assert "Usage:" in said
 
 
-@pytest.mark.parametrize(("path", "command"), LEAVES, ids=[" ".join(path) for path, _ in LEAVES])
-def test_every_command_speaks_json_and_explains_every_option(path: tuple[str, ...], command: click.Command) -> None:
-    options = {name for parameter in command.params for name in parameter.opts}
+@pytest.mark.parametrize(("path", "leaf"), LEAVES, ids=[" ".join(path) for path, _ in LEAVES])
+def test_every_command_speaks_json_and_explains_every_option(path: tuple[str, ...], leaf: click.Command) -> None:
+    options = {name for parameter in leaf.params for name in parameter.opts}
     assert "--json" in options, path
-    assert command.help
-    for parameter in command.params:
+    assert leaf.help
+    for parameter in leaf.params:
         assert getattr(parameter, "help", ""), (path, parameter.name)
 
 

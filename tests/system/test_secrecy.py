@@ -3,6 +3,7 @@
 The same searches find everything in a plain job, so a search that finds nothing means something.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,10 +23,17 @@ from parties.job_context import JobVault
 from parties.store import PartyStore
 from protocols import bfv
 from protocols.params import PUBLIC_4096, SHARED_2048
-from tests.system.capture import Capture, deviation, deviations_of_bits, found_number, found_vector, read_capture
+from tests.system.capture import (
+    HEADER,
+    Capture,
+    deviation,
+    deviations_of_bits,
+    found_number,
+    found_vector,
+    read_capture,
+)
 from tests.system.world import FIRMS, PURPOSE, SQL, Followed, World, training
 
-HEADER = 20  # bytes of a ciphertext blob before its words
 UNLIKELY = 6.0  # standard deviations: chance of a false alarm about 1e-9 a figure
 
 
@@ -115,7 +123,7 @@ def test_no_update_model_or_metric_of_an_encrypted_training_reaches_the_coordina
     assert len(models) >= 3, "the test must know the models between the rounds"
     assert isinstance(trained.result, TrainedModel)
     assert len(trained.metrics) >= 6, "the owner must have seen the metrics of several rounds"
-    for model in [*models, *(after - before for before, after in zip(models, models[1:], strict=False))]:
+    for model in [*models, *(after - before for before, after in itertools.pairwise(models))]:
         assert found_vector(haystack, model) == []
     assert found_vector(haystack, trained.result.parameters) == []
     own = [figures for party in FIRMS for figures in own_figures(world, party, trained.job)]

@@ -16,14 +16,15 @@ from tests.system.processes import alive, children, module
 from tests.system.world import (
     FIRMS,
     PURPOSE,
+    ROUNDS,
     Followed,
     World,
     eventually,
     long_training,
 )
 
-ROUNDS = 5
-RARE = "SELECT customer_country, COUNT(*) AS n FROM \"rare-payments\" GROUP BY customer_country"
+MOST_LOSS = 0.2  # the untrained model has about 0.7, an undisturbed job ends below 0.1
+RARE = 'SELECT customer_country, COUNT(*) AS n FROM "rare-payments" GROUP BY customer_country'
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def assert_finished_once(world: World, rosa: Researcher, followed: Followed) -> 
     followed.state("finished")
     found = rosa.result(followed.job)  # compares the receipts of all parties
     assert isinstance(found, TrainedModel)
-    assert 0.5 < found.card["metrics"]["auc"] <= 1.0, "as good as a job that nothing happened to"
+    assert 0 < found.card["metrics"]["loss"] < MOST_LOSS, "as good as a job that nothing happened to"
     for party in FIRMS:
         entries = [one for one in world.entries(party, followed.job) if "request" in one.data]
         assert not [one for one in entries if one.type is EntryType.REFUSAL]

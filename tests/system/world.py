@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from compliance.audit.log import read_entries
 from compliance.audit.store import AuditStore
 from examples.consortium import COORDINATOR, NAME, Consortium, Member
 from federation.client import Researcher
+from inbond.errors import InbondError
 from policies.document import Document, validate
 from policies.job import JobSpec
 
@@ -20,6 +21,7 @@ PURPOSE = "dpv:FraudPreventionAndDetection"
 COUNTRIES = {"p1": "GB", "p2": "DE", "p3": "SG", "p4": "SG"}
 FIRMS = ("p1", "p2", "p3")
 USERS = ("rosa", "victor")
+ROUNDS = 5  # of a long training
 BUDGET = "budget: {epsilon: 10.0, delta: 1.0e-6}"
 SQL = "SELECT customer_country, COUNT(*) AS n, SUM(amount_cents) AS cents FROM payments GROUP BY customer_country"
 
@@ -60,7 +62,7 @@ def training(**fields: Any) -> JobSpec:
 
 def long_training(**fields: Any) -> JobSpec:
     """The same with rounds of about a second, so that a kill falls into the middle of one."""
-    return training(**{"rounds": 5, "parameters": {"local_epochs": 12, "batch": 8}, **fields})
+    return training(**{"rounds": ROUNDS, "parameters": {"local_epochs": 6, "batch": 8}, **fields})
 
 
 class Followed:
@@ -81,7 +83,7 @@ class Followed:
                 with self._news:
                     self.events.append(event)
                     self._news.notify_all()
-        except Exception as error:
+        except InbondError as error:
             self.broken = error
         with self._news:
             self._over = True
@@ -103,7 +105,9 @@ class Followed:
 
     def step(self, step: str, number: int = 0) -> dict[str, Any]:
         """Wait until all parties have done a step."""
-        return self.until(lambda event: (event["event"], event.get("step"), event.get("round")) == ("step", step, number))
+        return self.until(
+            lambda event: (event["event"], event.get("step"), event.get("round")) == ("step", step, number)
+        )
 
     def state(self, state: str, seconds: float = 90.0) -> dict[str, Any]:
         """Wait for a state of the job."""
@@ -188,8 +192,3 @@ def eventually(truth: Callable[[], bool], what: str, seconds: float = 15.0) -> N
     while not truth():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
-
-
-def data_of(entry: Entry) -> Mapping[str, Any]:
-    """An entry's data, for tests that look into it."""
-    return entry.data
