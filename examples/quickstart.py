@@ -83,7 +83,7 @@ def first_steps(home: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the quick start; 0, or 1 with one line that says what went wrong."""
+    """Run the quick start; 0, 130 when interrupted, or 1 with one line that says what went wrong."""
     parser = argparse.ArgumentParser(prog="python -m examples.quickstart", description="First steps in Python.")
     parser.add_argument("--home", type=Path, help="your node's folder; without it a consortium is made for this run")
     chosen = parser.parse_args(arguments)
@@ -95,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InbondError, PolicyError, CommandFailed) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("quickstart: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

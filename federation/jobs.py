@@ -64,7 +64,7 @@ Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
 @dataclass(slots=True)
 class Running:
     """What exists of a job only while it runs: `digest` is the plan's, `kept` the requests that an earlier runner of
-    the job has had answered.
+    the job has had answered, `costs` what all its requests moved (as `CoordinatorStore.costs` has it).
     """
 
     order: JobOrder
@@ -74,10 +74,19 @@ class Running:
     complaint: str = ""
     digest: str = field(init=False)
     kept: set[str] = field(default_factory=set)
+    costs: dict[str, float] = field(default_factory=dict)
     waiting_since: dict[str, float] = field(default_factory=dict)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.digest = self.plan.digest()
+
+    def count(self, up: int, down: int) -> None:
+        """Add one answered request to the costs, in bytes to and from a party."""
+        with self._counting:
+            self.costs["requests"] += 1
+            self.costs["bytes_to_parties"] += up
+            self.costs["bytes_from_parties"] += down
 
 
 class JobManager:
@@ -382,11 +391,11 @@ class JobManager:
             },
         )
         state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})
-        running.kept = self._store.replied(job)
+        running.kept, running.costs = self._store.replied(job), self._store.costs(job)
         runner = RunnerProcess(
             frame,
             lambda party, asked: self._ask(job, running, party, asked),
-            on_event=lambda event: self._heard(job, event, spec.rounds or 0),
+            on_event=lambda event: self._heard(job, running, event, spec.rounds or 0),
             state=state,
         )
         with self._lock:
@@ -466,7 +475,7 @@ class JobManager:
             reply = done.result()
             seconds = round(time.monotonic() - started, 4)
             if reply.status == "ok":
-                self._keep_ok(job, party, request, reply, seconds)
+                self._keep_ok(job, running, party, request, reply, seconds)
             else:
                 running.complaint = running.complaint or f"party {party} ({request.step}): {reply.reason}"
             data = {
@@ -490,7 +499,7 @@ class JobManager:
             if not answer.cancelled():
                 answer.set_exception(error)
 
-    def _keep_ok(self, job: str, party: str, request: Request, reply: Reply, seconds: float) -> None:
+    def _keep_ok(self, job: str, running: Running, party: str, request: Request, reply: Reply, seconds: float) -> None:
         facts = {
             "party": party,
             "step": request.step,
@@ -500,7 +509,8 @@ class JobManager:
             "up": size(request.body),
             "seconds": seconds,
         }
-        self._store.keep_reply(request.id, job, facts, reply.body)
+        if self._store.keep_reply(request.id, job, facts, reply.body):
+            running.count(size(request.body), size(reply.body))
         content = codec.decode(reply.body)
         box = content.config_records.get("progress")
         if box is not None and box["box"]:
@@ -515,10 +525,9 @@ class JobManager:
                 },
             )
 
-    def _heard(self, job: str, event: RunnerEvent, rounds: int) -> None:
+    def _heard(self, job: str, running: Running, event: RunnerEvent, rounds: int) -> None:
         """A finished exchange becomes an event for whoever watches."""
         if event.kind == "round":
-            costs = self._store.costs(job)
             self._tell(
                 job,
                 {
@@ -526,7 +535,7 @@ class JobManager:
                     "step": event.data["step"],
                     "round": event.data["round"],
                     "rounds": rounds,
-                    **costs,
+                    **running.costs,
                 },
             )
         elif event.data.get("level") in {"ERROR", "CRITICAL"}:

@@ -59,6 +59,8 @@ def main(grid: Grid, context: Context) -> None:
     result = chosen.start(grid, first_model(grid, frame), frame.rounds, timeout=frame.timeout)
     if result.arrays is None:
         raise JobFailed("the strategy gave no model")
+    if len(result.train_metrics_clientapp) < frame.rounds:  # a strategy goes on without the parties that failed
+        raise JobFailed("not every round was trained", right="see the parties' logs")
     context.state[RESULT] = vector_record(result.arrays["model"].numpy())
     metrics = {str(number): dict(record) for number, record in result.evaluate_metrics_clientapp.items()}
     context.state["metrics"] = ConfigRecord({"text": str(metrics)})

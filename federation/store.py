@@ -149,10 +149,10 @@ class CoordinatorStore:
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Sequence[Buffer]) -> None:
+    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Sequence[Buffer]) -> bool:
         """Keep a reply before the runner sees it; `facts` are party, step, round, status, reason, up, seconds.
 
-        A reply that is kept already stays as it is: a party gives one reply to a request.
+        A reply that is kept already stays as it is, for a party gives one reply to a request; then False.
         """
         size = octets_of(body)
         if size:
@@ -163,6 +163,8 @@ class CoordinatorStore:
         except IntegrityError:
             if request not in self.replied(job):
                 raise
+            return False
+        return True
 
     def costs(self, job: str) -> dict[str, float]:
         """Bytes up (from the coordinator to parties), bytes down and the number of requests of a job."""

@@ -6,8 +6,10 @@ agent, which clips, masks and encrypts it: nothing here can reach another party.
 
 from typing import Any
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from inbond.flower import array_of
 from inbond.records import vector, vectors, view
@@ -90,7 +92,7 @@ def train_plain(message: Message, context: Context) -> Message:
     task = _begun(context)
     content = message.content
     round_ = int(str(content.config_records["config"]["server-round"]))
-    trained = task.train(view(content.array_records["arrays"]["model"]), round_)
+    trained = task.train(_model(content), round_)
     reply = RecordDict({"arrays": ArrayRecord({"model": array_of(trained)})})
     reply["metrics"] = MetricRecord({"num-examples": task.examples})
     return Message(reply, reply_to=message)
@@ -100,9 +102,14 @@ def train_plain(message: Message, context: Context) -> Message:
 def evaluate_plain(message: Message, context: Context) -> Message:
     """This party's metrics of a plain job's model."""
     task = _begun(context)
-    statistics = task.evaluate(view(message.content.array_records["arrays"]["model"]))
+    statistics = task.evaluate(_model(message.content))
     metrics = MetricRecord({**_bound(context)[0].metrics(statistics), "num-examples": task.examples})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def _model(content: RecordDict) -> NDArray[np.float32]:
+    """The model that a stock strategy sends; some, FedAdam for one, leave it in float64."""
+    return np.ascontiguousarray(view(content.array_records["arrays"]["model"]), np.float32)
 
 
 class _Own:

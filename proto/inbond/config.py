@@ -59,7 +59,6 @@ class LimitSection(_Section):
 class LifeSection(_Section):
     """Times."""
 
-    certificate_hours: float = Field(8, gt=0, le=24, description="life of a leaf certificate; renewed at half")
     denylist_seconds: float = Field(2, ge=0.2, le=300, description="how often the deny list is fetched")
     heartbeat_seconds: float = Field(2, ge=0.2, le=60, description="heartbeat on the link")
     rejoin_seconds: float = Field(120, ge=5, le=86_400, description="how long a job waits for a lost party")

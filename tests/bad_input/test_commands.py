@@ -320,7 +320,7 @@ def test_a_result_with_a_bad_ending_is_refused_before_it_is_fetched(run: Run, co
         ("INBOND_LIMITS_STEP_SECONDS", "soon", "limits.step_seconds"),
         ("INBOND_LIMITS_STEP_SECONDS", "0", "limits.step_seconds"),
         ("INBOND_LIMITS_MESSAGE_MIB", "1e99", "limits.message_mib"),
-        ("INBOND_LIFE_CERTIFICATE_HOURS", "900", "life.certificate_hours"),
+        ("INBOND_LIFE_REJOIN_SECONDS", "1", "life.rejoin_seconds"),
         ("INBOND_LIFE_HEARTBEAT_SECONDS", "nan", "life.heartbeat_seconds"),
         ("INBOND_NODE_COUNTRY", "Germany", "node.country"),
         ("INBOND_KEYS_UNLOCK", "post-it", "keys.unlock"),

@@ -56,6 +56,16 @@ def start(module: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def ended(process: subprocess.Popen[str], timeout: float) -> tuple[str, str]:
+    """What the process printed; one that takes too long is interrupted, so that it ends its own processes."""
+    try:
+        return process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        raise
+
+
 def left_running(folder: Path) -> list[str]:
     """The command lines of processes that were started for `folder`."""
     found = []
@@ -74,7 +84,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The whole demo on synthetic data."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     process = start("examples.demo", "--folder", str(folder))
-    out, err = process.communicate(timeout=280)
+    out, err = ended(process, 280)
     return Ran(process.returncode, out, err, folder)
 
 
@@ -147,7 +157,7 @@ def test_an_interrupted_demo_ends_its_processes_and_removes_its_folder(tmp_path:
     assert len(left_running(folder)) >= 3
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = ended(process, 60)
     assert (process.returncode, err) == (130, "demo: interrupted; all processes were ended\n")
     assert not folder.exists()
     assert left_running(folder) == []
@@ -155,7 +165,7 @@ def test_an_interrupted_demo_ends_its_processes_and_removes_its_folder(tmp_path:
 
 def test_the_quick_start_runs() -> None:
     process = start("examples.quickstart")
-    out, err = process.communicate(timeout=170)
+    out, err = ended(process, 170)
     assert process.returncode == 0, err
     assert out.count("verdict of p") == 3
     assert "  researcher: exact aggregate\n" in out
@@ -166,7 +176,7 @@ def test_the_quick_start_runs() -> None:
 
 def test_the_quick_start_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     process = start("examples.quickstart", "--home", str(tmp_path))
-    out, err = process.communicate(timeout=60)
+    out, err = ended(process, 60)
     assert (process.returncode, out, err.count("\n")) == (1, "", 1)
     assert str(tmp_path) in err
 
@@ -238,7 +248,7 @@ def test_a_machine_without_torch_is_told_in_one_line(
 def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     process = start("examples.demo", "--folder", str(tmp_path))
-    _, err = process.communicate(timeout=60)
+    _, err = ended(process, 60)
     assert process.returncode == 2
     assert err == f"demo: {tmp_path}: is not the folder of a demo; start the demo in another folder\n"
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
@@ -246,7 +256,7 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> 
 
 def test_a_missing_data_folder_is_told_in_one_line(tmp_path: Path) -> None:
     process = start("examples.demo", "--folder", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere"))
-    _, err = process.communicate(timeout=60)
+    _, err = ended(process, 60)
     assert (process.returncode, err.count("\n")) == (2, 1)
     assert "no such file; give the folder that holds the public data sets" in err
     assert not (tmp_path / "run").exists()

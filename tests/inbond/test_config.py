@@ -14,7 +14,7 @@ NODE = NodeSection(role="party", name="p1", consortium="acme.example", country="
 
 def test_a_file_with_only_the_node_has_all_defaults() -> None:
     found = config.parse(GOOD, where="x.toml")
-    assert (found.node.name, found.limits.step_seconds, found.life.certificate_hours) == ("p1", 600, 8)
+    assert (found.node.name, found.limits.step_seconds, found.life.rejoin_seconds) == ("p1", 600, 120)
 
 
 @pytest.mark.parametrize(

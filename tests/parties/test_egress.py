@@ -49,14 +49,14 @@ def test_a_promised_contribution_passes(blob: bytes) -> None:
 @pytest.mark.parametrize("change", ["shorter", "longer", "noise", "floats", "columns"])
 def test_what_is_no_ciphertext_of_the_promised_rows_stays(blob: bytes, change: str) -> None:
     raw = np.frombuffer(blob, np.uint8)
-    made: np.ndarray[Any, Any] = {
+    changes: dict[str, np.ndarray[Any, Any]] = {
         "shorter": raw[:-1],
         "longer": np.append(raw, np.uint8(0)),
         "noise": np.full_like(raw, 7),
         "floats": np.frombuffer(blob[: len(blob) // 4 * 4], np.float32),
         "columns": raw.reshape(1, -1),
-    }[change]
-    content = RecordDict({"contribution": ArrayRecord({"v": Array(made)})})
+    }
+    content = RecordDict({"contribution": ArrayRecord({"v": Array(changes[change])})})
     with pytest.raises(Refused, match="egress guard"):
         check("encrypted", "query.census", content, SPEC)
 

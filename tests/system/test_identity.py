@@ -18,6 +18,7 @@ from inbond.errors import InbondError, Refused
 from inbond.v1 import control_pb2 as wire
 from tests.system.world import FIRMS, PURPOSE, ROUNDS, SQL, Followed, World, eventually, long_training
 
+LONG = 60  # rounds of a job that is not meant to reach its end
 SHORT = "0.035"  # hours: 126 s, of which 60 s lie in the past (clock skew), so that it is renewed within seconds
 
 
@@ -105,21 +106,8 @@ def test_a_renewal_in_the_middle_of_a_job_does_not_interrupt_it(world: World, ro
     assert len(trained) == ROUNDS, "every round once"
 
 
-def test_an_expired_certificate_does_not_come_in(world: World) -> None:
-    """The certificates that p4 had for a minute, in a node that cannot reach the authority."""
-    home = world.root / "late"
-    shutil.copytree(world.home("p4"), home, ignore=shutil.ignore_patterns("*.db*", "jobs", "certs*"))
-    shutil.copytree(world.root / "p4-first", home / "certs")
-    eventually(lambda: Credentials.load(home / "certs").not_after < datetime.now(UTC), "it still holds", 70)
-    with world.settings(INBOND_ADDRESS_AUTHORITY="localhost:9"), pytest.raises(CommandFailed) as refused:
-        world.cli("party", "start", home="late", timeout=30)
-    assert refused.value.code == 3
-    assert "certificate has expired" in refused.value.stderr
-    assert "join again" in refused.value.stderr
-
-
 def test_revoking_a_party_ends_its_jobs_and_closes_its_link(world: World, rosa: Researcher) -> None:
-    followed = Followed(rosa, long_training(parties=["p1", "p2", "p4"]))
+    followed = Followed(rosa, long_training(parties=["p1", "p2", "p4"], rounds=LONG))
     followed.step("train", 1)
     started = time.monotonic()
     world.cli("ca", "revoke", "party/p4", "--reason", "left the consortium", home=AUTHORITY)
@@ -134,7 +122,8 @@ def test_revoking_a_party_ends_its_jobs_and_closes_its_link(world: World, rosa: 
 def test_revoking_the_owner_ends_the_job_everywhere(world: World) -> None:
     with world.researcher("victor") as victor:
         followed = Followed(
-            victor, long_training(recipients=[{"id": "spiffe://acme.example/user/victor", "country": "GB"}])
+            victor,
+            long_training(rounds=LONG, recipients=[{"id": "spiffe://acme.example/user/victor", "country": "GB"}]),
         )
         followed.step("train", 1)
         world.cli("ca", "revoke", "user/victor", "--reason", "left the team", home=AUTHORITY)
@@ -158,3 +147,16 @@ def test_revoking_the_owner_ends_the_job_everywhere(world: World) -> None:
         with pytest.raises(InbondError, match=r"not permitted|not authenticated"):
             victor.jobs()
     world.verify()
+
+
+def test_an_expired_certificate_does_not_come_in(world: World) -> None:
+    """The certificates that p4 had for a minute, in a node that cannot reach the authority."""
+    home = world.root / "late"
+    shutil.copytree(world.home("p4"), home, ignore=shutil.ignore_patterns("*.db*", "jobs", "certs*"))
+    shutil.copytree(world.root / "p4-first", home / "certs")
+    eventually(lambda: Credentials.load(home / "certs").not_after < datetime.now(UTC), "it still holds", 70)
+    with world.settings(INBOND_ADDRESS_AUTHORITY="localhost:9"), pytest.raises(CommandFailed) as refused:
+        world.cli("party", "start", home="late", timeout=30)
+    assert refused.value.code == 3
+    assert "certificate has expired" in refused.value.stderr
+    assert "join again" in refused.value.stderr

@@ -106,7 +106,7 @@ def test_a_party_that_stays_away_fails_the_job_by_name(world: World, rosa: Resea
     world.end(COORDINATOR)
     with world.settings(INBOND_LIFE_REJOIN_SECONDS="5"):
         world.restart(COORDINATOR)
-    followed = Followed(rosa, long_training())
+    followed = Followed(rosa, long_training(rounds=60))
     followed.step("train", 1)
     world.kill("p2")
     reason = followed.state("failed", 30)["reason"]
@@ -121,7 +121,7 @@ def test_a_party_that_stays_away_fails_the_job_by_name(world: World, rosa: Resea
 
 
 def test_cancel_ends_the_workers_at_once_and_leaves_evidence(world: World, rosa: Researcher) -> None:
-    followed = Followed(rosa, long_training())
+    followed = Followed(rosa, long_training(rounds=60))
     followed.step("train", 1)
     workers = {one for party in FIRMS for one in children(world.pid(party), "parties.worker")}
     assert len(workers) == len(FIRMS)
