@@ -1,10 +1,13 @@
 """`python -m benchmarks NAME [--json] [--write FILE]`: every figure beside its peer, measured in this one run."""
 
 import argparse
+import contextlib
+import ctypes
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
 }
 ALL = "all"
 BAD_INPUT = 2
+STDOUT, STDERR = 1, 2  # file descriptors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,9 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(name: str) -> list[Row]:
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     start = time.perf_counter()
-    rows = BENCHMARKS[name]()
+    with _output_to_error():
+        rows = BENCHMARKS[name]()
     print(f"measured {name} in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return rows
+
+
+@contextlib.contextmanager
+def _output_to_error() -> Iterator[None]:
+    """Send what libraries print to standard error: standard output is for the rows alone."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        libc.fflush(None)
+        os.dup2(kept, STDOUT)
+        os.close(kept)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Decisions in plain sentences, for the person who asked and for the officer."""
 
+from dataclasses import replace
+
 from policies.request import Decision, Effect, Obligation, ObligationKind, Reason
 
 
@@ -8,9 +10,20 @@ def explain(decision: Decision) -> tuple[str, ...]:
     if decision.permitted:
         duties = tuple(_duty(obligation) for obligation in decision.obligations)
         return duties or ("Permitted without conditions.",)
-    sentences = tuple(sentence(reason) for reason in decision.reasons)
+    sentences = tuple(sentence(reason) for reason in _together(decision.reasons))
     causes = tuple(f"Evaluation failed: {error}." for error in decision.errors)
     return (sentences + causes) or (f"Refused: {Effect.DENY} without a stated reason.",)
+
+
+def _together(reasons: tuple[Reason, ...]) -> list[Reason]:
+    """One reason per rule: what the same rule says of several columns, leaks or readers is said once."""
+    found: dict[str, list[Reason]] = {}
+    for reason in reasons:
+        found.setdefault(reason.policy_id, []).append(reason)
+    return [
+        replace(same[0], about="; ".join(dict.fromkeys(one.about for one in same if one.about)))
+        for same in found.values()
+    ]
 
 
 def sentence(reason: Reason) -> str:

@@ -2,7 +2,8 @@
 
 Who learns what: nobody anything; the recipe reads no column, and its worker is given no view of any table. In a plain
 job it shows that coordinator and parties reach each other, and how fast; in an encrypted one, that the whole
-encrypted path works: the joint model stays zero, and the joint metric is the number of parties.
+encrypted path works: the joint model stays zero up to the rounding of the sums, and the joint metric is the number of
+parties.
 """
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What every member's command group shares: `init` (keys, configuration), `join` (enrolment), `status`, serving."""
 
+import contextlib
+import io
 import json as _json
 import logging
 import os
@@ -170,6 +172,19 @@ def serve(service: Service, started: Callable[[], None]) -> None:
     service.run()
 
 
+class _StandardError(io.TextIOBase):
+    """Standard error as a place for logs: a full disk behind it must not stop a step (evidence has its own log)."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def log_to_stderr(json: bool) -> None:
     """Structured logs on standard error: JSON lines, or readable ones for a person."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -181,5 +196,5 @@ def log_to_stderr(json: bool) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=_StandardError()),
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from inbond.cli import main
 from inbond.config import AddressSection
@@ -85,6 +86,7 @@ def run(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
+        structlog.reset_defaults()
         said = capsys.readouterr()
         return Said(int(ended.value.code or 0), said.out, said.err)
 

@@ -1,6 +1,7 @@
 """What `python -m benchmarks` prints and writes; figures are looked at for their kind, never for their size."""
 
 import json
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_json_is_a_list_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     assert json.loads(shown.out) == [asdict(MEASURED), asdict(UNMEASURED)]
     assert "audit" in shown.err
+
+
+def test_what_a_library_prints_is_kept_out_of_the_rows(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def noisy() -> list[Row]:
+        os.write(1, b"a warning\n")
+        print("another")
+        return [MEASURED]
+
+    monkeypatch.setattr(command, "BENCHMARKS", {"audit": noisy})
+    assert command.main(["audit", "--json"]) == 0
+    shown = capfd.readouterr()
+    assert json.loads(shown.out) == [asdict(MEASURED)]
+    assert "a warning" in shown.err
+    assert "another" in shown.err
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,14 +1,25 @@
 """Making and joining a node: for the one that is meant, all or nothing."""
 
+import io
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from inbond.config import AddressSection, load
 from inbond.enrolment import Invitation
 from inbond.errors import ConfigError, Unreachable
-from inbond.member_cli import Role, _remember_addresses, join_consortium, load_role, make_node, read_invitation
+from inbond.member_cli import (
+    Role,
+    _remember_addresses,
+    join_consortium,
+    load_role,
+    log_to_stderr,
+    make_node,
+    read_invitation,
+)
 from tests.support.authority import TestAuthority
 
 AUTHORITY = TestAuthority("acme.example")
@@ -87,3 +98,14 @@ def test_an_invitation_comes_as_text_or_from_a_file(tmp_path: Path) -> None:
     assert read_invitation("inbond1.abc") == read_invitation(f"@{tmp_path / 'invitation'}")
     with pytest.raises(ConfigError, match="a file with an invitation"):
         read_invitation(f"@{tmp_path / 'nowhere'}")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    log_to_stderr(json=True)
+    structlog.get_logger("test").error("a line", reason="x")
+    structlog.reset_defaults()

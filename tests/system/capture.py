@@ -19,7 +19,7 @@ from inbond.framing import Assembler, Chunk, Limits, parse
 from inbond.messages import Reply, Request
 
 HEADER = 20  # bytes of a ciphertext blob before its words
-WINDOWS = 8  # places in a vector where it is looked for
+WINDOWS = 4  # places in a vector where it is looked for
 WINDOW = 4  # neighbouring numbers that are searched for together: 16 bytes never match by chance
 TOKEN = re.compile(rb"[A-Za-z0-9_-]{32,}")
 HEX = re.compile(rb"(?:[0-9a-f]{2}){32,}")
