@@ -43,7 +43,7 @@ def _party(rows: list[tuple[Any, ...]]) -> Table:
     return np.array(piece.align(found), np.int64)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(tables, min_size=1, max_size=3))
 def test_the_joint_answer_is_what_one_database_says_of_all_rows(parts: list[list[tuple[Any, ...]]]) -> None:
     layout = _layout()
