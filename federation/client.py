@@ -309,7 +309,8 @@ class Researcher(AbstractContextManager["Researcher"]):
 
     def _roster(self, job: str, view: wire.JobView, plan: Plan) -> Roster:
         """The parties, as their own signed verdicts prove them (not as the coordinator says)."""
-        return read_roster([one.verdict for one in view.verdicts], job, plan, self.node.trust, utc_now())
+        tokens = [one.verdict for one in view.verdicts]
+        return read_roster(tokens, job, plan, self.node.trust, utc_now(), running=False)
 
     def _fetch(self, job: str, progress: Progress) -> dict[str, bytes]:
         buffer = bytearray()

@@ -5,6 +5,7 @@ most once per answer: what a party replied is kept before the runner sees it, so
 that was killed, starts again and gets the same answers without any party doing a step twice.
 """
 
+import hashlib
 import json
 import threading
 import time
@@ -382,7 +383,7 @@ class JobManager:
             app=APPS.get(f"{mode}-{spec.recipe.name}" if spec.recipe else "", APPS[f"{mode}-{plan.kind}"]),
             allowed=tuple(APPS.values()),
             parties=[*parties, OWNER] if owner_opens else parties,
-            run_id=int(job[:8], 16),
+            run_id=int(hashlib.sha256(job.encode()).hexdigest()[:8], 16),
             run_config={
                 "rounds": spec.rounds or 0,
                 "timeout": max(running.order.exp - time.time(), 1.0),

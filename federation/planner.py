@@ -30,13 +30,13 @@ from policies.plan import (
 from policies.protocols import MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
 from policies.sql import JointQuery, check_against, fragment, parse_query
 
-# Bytes up per value, measured with TenSEAL 0.3.18 and packing: N=2048 seeded symmetric; N=4096 public key.
-SHARED_KEY_BYTES = 3.8
-HOLDER_KEY_BYTES = 10.4
+# What one contribution weighs: bytes and usable places (one is the canary) of a ciphertext, by who holds the key
+# (protocols.params: 6 bytes a coefficient and a seed, or two polynomials of two 5-byte primes each).
+SHARED_CIPHERTEXT = (2048 * 6 + 64, 2047)
+OWNERS_CIPHERTEXT = (4096 * 2 * 2 * 5, 4095)
+VALUES_PER_PLACE = {False: 2, True: 3}  # quantised values that share a place, by whether the owner holds the key
+PLACES_PER_INTEGER = 3  # an exact integer travels as three limbs of 20 bits
 PLAIN_BYTES = 4.0
-HOLDER_CIPHERTEXT_BYTES = round(4096 * HOLDER_KEY_BYTES)
-SLOTS_PER_CIPHERTEXT = 4096
-SLOTS_PER_INTEGER = 4  # a 64-bit sum spread over slots of about 16 bits
 SECONDS_PER_EXCHANGE = 0.01  # a round trip with mutual TLS, policy check and durable audit
 SECONDS_PER_MILLION_VALUES = 0.5  # encrypt, add, decrypt on one core
 MAX_SECONDS_SHOWN = 7 * 24 * 3600.0
@@ -218,6 +218,7 @@ class _Draft:
                 values=groups * (1 + 2 * len(query.aggregates)),
                 protection=protection,
                 epsilon=noise.epsilon,
+                owner=True,
             ),
         )
         return self.plan(query.uses, operators, protection, query.canonical_sql)
@@ -248,7 +249,9 @@ class _Draft:
         rounds = spec.rounds or 1
         protection = self._protection()
         operators = (
-            self._operator("census", "secure-sum", self._census_leaks(), values=1, protection=protection),
+            self._operator(
+                "census", "secure-sum", self._census_leaks(), values=1, protection=protection, owner=self.owner_opens
+            ),
             self._operator(
                 "round",
                 "train-and-sum",
@@ -258,6 +261,8 @@ class _Draft:
                 times=rounds,
                 seconds_each=info.seconds_per_round,
                 epsilon=self.noise().epsilon,
+                exact=False,
+                owner=self.owner_opens,
             ),
             self._operator("finish", "seal-model", self._finish_leaks(), values=0, protection=protection),
         )
@@ -278,14 +283,22 @@ class _Draft:
                     )
         return info
 
+    @property
+    def owner_opens(self) -> bool:
+        """Whether only the job's owner can open the sums of a training."""
+        return self.order.spec.key_mode == "holder"
+
     def _census_leaks(self) -> tuple[Leak, ...]:
-        total = Leak(who=Role.PARTY, what=LeakKind.EXAMPLE_COUNT, about="all parties together")
-        return (*self._coordinator_leaks(), total)
+        what, about = LeakKind.EXAMPLE_COUNT, "all parties together"
+        openers = (Role.PARTY, Role.RESEARCHER) if self.owner_opens else (Role.PARTY,)
+        return (*self._coordinator_leaks(), *(Leak(who=who, what=what, about=about) for who in openers))
 
     def _round_leaks(self) -> tuple[Leak, ...]:
-        """Trainers open each round's sum and start the next from the joint model."""
+        """Trainers learn each round's sum and start the next from the joint model; an owner who opens it, the same."""
+        opened = Leak(who=Role.RESEARCHER, what=LeakKind.JOINT_UPDATE, about="the sum over all parties, each round")
         return (
             *self._coordinator_leaks(),
+            *((opened,) if self.owner_opens else ()),
             Leak(who=Role.PARTY, what=LeakKind.JOINT_UPDATE, about="the sum over all parties, each round"),
             Leak(who=Role.PARTY, what=LeakKind.JOINT_MODEL, about="each round's starting point"),
             Leak(who=Role.PARTY, what=LeakKind.JOINT_METRICS, about="each round"),
@@ -311,6 +324,8 @@ class _Draft:
         times: int = 1,
         seconds_each: float = 0.0,
         epsilon: float = 0.0,
+        exact: bool = True,
+        owner: bool = False,
     ) -> Operator:
         work = seconds_each + SECONDS_PER_EXCHANGE + SECONDS_PER_MILLION_VALUES * values / 1e6
         return Operator(
@@ -320,17 +335,17 @@ class _Draft:
             protocol=f"{protection.protocol}/{protection.version}",
             leaks=leaks,
             epsilon=epsilon,
-            up_bytes=times * self._bytes(values),
+            up_bytes=times * self._bytes(values, exact=exact, owner=owner),
             seconds=min(round(times * work, 3), MAX_SECONDS_SHOWN),
         )
 
-    def _bytes(self, values: int) -> int:
-        if self.plain:
+    def _bytes(self, values: int, *, exact: bool, owner: bool) -> int:
+        """Bytes of one contribution of `values` numbers, `exact` ones or quantised ones."""
+        if self.plain or not values:
             return math.ceil(values * PLAIN_BYTES)
-        if self.order.spec.kind == "query":
-            ciphertexts = math.ceil(values * SLOTS_PER_INTEGER / SLOTS_PER_CIPHERTEXT)
-            return ciphertexts * HOLDER_CIPHERTEXT_BYTES
-        return math.ceil(values * SHARED_KEY_BYTES)
+        size, places = OWNERS_CIPHERTEXT if owner else SHARED_CIPHERTEXT
+        used = values * PLACES_PER_INTEGER if exact else math.ceil(values / VALUES_PER_PLACE[owner])
+        return math.ceil(used / places) * size
 
 
 def _check_query(query: JointQuery, chosen: Mapping[str, PublishedContract]) -> int:

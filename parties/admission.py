@@ -73,7 +73,7 @@ class Admission:
         epoch = EpochKey.generate() if decision.permitted else None
         verdict = self._verdict(order, plan, contract, decision, epoch)
         self._record(order, plan, verdict, decision, binding)
-        token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer())
+        token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
             self._admit(order, proposal, token, epoch)
         return token

@@ -106,7 +106,13 @@ class Door:
                 texts(content, "admit", "plan")[0],
                 octets(content, "admit", "sum_key"),
             )
-            reply = self._text_reply(request, "verdict", self._admission.decide(proposal, binding=binding))
+            asked_before = self._store.step_answered(request.job, "", 0)
+            row = self._store.job(request.job) if binding and not asked_before else None
+            if row is not None and (row.token, row.plan) == (proposal.token, proposal.plan):
+                token = row.verdict  # admitted just before a crash: the same question has the same answer
+            else:
+                token = self._admission.decide(proposal, binding=binding)
+            reply = self._text_reply(request, "verdict", token)
             if binding and self._store.job(request.job):
                 self._keep(request, digest, reply)
         return reply

@@ -12,7 +12,7 @@ sum's full description, so that parties who disagree on anything produce noise, 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from inbond.roster import Roster
 from inbond.signed_box import BoxLabel, open_signed, seal_signed
-from policies.envelope import Signer, sign, verify
+from policies.envelope import KEPT, Signer, sign, verify
 from policies.identity import TrustStore
 from policies.plan import Plan
 from protocols.errors import PeerViolation
@@ -60,7 +60,7 @@ class SecureSession:
         if key is not None:
             claims["key"] = hashlib.sha256(key).hexdigest()
             boxes = {name: self._seal_key(key, name) for name in self.roster.names if name != self.me}
-        return sign(claims, typ=ECHO_TYPE, signer=self.signer), boxes
+        return sign(claims, typ=ECHO_TYPE, signer=self.signer, at=datetime.now(UTC)), boxes
 
     def _seal_key(self, key: bytes, reader: str) -> bytes:
         return seal_signed(key, self._key_label(reader), self.signer, self.roster.keys[reader])
@@ -72,7 +72,7 @@ class SecureSession:
         """Check that every party signed this very roster; the digest of the job key that the leader vouches for."""
         digests: dict[str, str] = {}
         for token in echoes:
-            signed = verify(token, typ=ECHO_TYPE, trust=trust, now=now)
+            signed = verify(token, typ=ECHO_TYPE, trust=trust, now=now, aged=KEPT)
             claims = signed.payload
             same = (claims.get("job"), claims.get("plan"), claims.get("roster"))
             if same != (self.job, self.plan.digest(), self.roster.digest):

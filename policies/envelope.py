@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -31,6 +31,10 @@ DEFAULT_MAX_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 MAX_CHAIN = 3
 SKEW = timedelta(seconds=60)
+SIGNED_AT = "iat"
+KEPT = timedelta(
+    days=32
+)  # how old a token may be that belongs to a job: the longest job, and a day to fetch its result
 _HEADER_KEYS = frozenset({"alg", "kid", "typ", "x5c"})
 _JTI = re.compile(r"[0-9a-f]{32}|[A-Za-z0-9_-]{22}")  # 128 bits in hex or base64url
 
@@ -69,14 +73,19 @@ def thumbprint(key: Ed25519PublicKey) -> str:
     return _encode(hashlib.sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": _encode(raw)})).digest())
 
 
-def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer) -> str:
-    """The JWS compact form of `payload`; raises InvalidInput when RFC 8785 cannot write it."""
-    header = {
+def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer, at: datetime | None = None) -> str:
+    """The JWS compact form of `payload`; raises InvalidInput when RFC 8785 cannot write it.
+
+    `at` goes into the signed header of what will be read after the signer's certificate has ended.
+    """
+    header: dict[str, JSON] = {
         "alg": ALGORITHM,
         "kid": _key_id(signer.spiffe_id, signer.key.public_key()),
         "typ": typ,
         "x5c": [base64.b64encode(der).decode() for der in signer.chain],  # RFC 7515 section 4.1.6: not base64url
     }
+    if at is not None:
+        header[SIGNED_AT] = int(at.timestamp())
     try:
         body = canonical(dict(payload))
     except (InvalidInput, UnicodeError):
@@ -85,18 +94,28 @@ def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer) -> str:
     return f"{signed}.{_encode(signer.key.sign(signed.encode()))}"
 
 
-def verify(token: str, *, typ: str, trust: TrustStore, now: datetime, max_bytes: int = DEFAULT_MAX_BYTES) -> Verified:
+def verify(
+    token: str,
+    *,
+    typ: str,
+    trust: TrustStore,
+    now: datetime,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    aged: timedelta = timedelta(),
+) -> Verified:
     """Open a token; raises InvalidIdentity naming the first rule that fails.
 
     (1) size and three parts; (2) header: canonical, exactly alg, kid, typ, x5c; (3) algorithm and type; (4)
     the certificate is good at `now`; (5) its key is the one that `kid` names; (6) signature; (7) payload:
-    canonical object whose `iss`, if any, is the signer. For evidence older than a certificate, `now` is the
-    time of signing.
+    canonical object whose `iss`, if any, is the signer.
+
+    A token that says when it was signed may be up to `aged` old: its certificate is then judged at that time, because
+    a job may outlive the certificates of its verdicts. Who is on the deny list by now is refused all the same.
     """
     head, body, signature = _parts(token, typ, max_bytes)
     header = _header(head, typ)
     chain = _chain(header["x5c"], typ)
-    peer = identify(chain[0], trust, now, intermediates=chain[1:])
+    peer = identify(chain[0], trust, _judged_at(header, now, aged, typ), intermediates=chain[1:])
     key = load_certificate(chain[0]).public_key()
     if not isinstance(key, Ed25519PublicKey) or header["kid"] != _key_id(peer.spiffe_id, key):
         raise InvalidIdentity("the key is not the one named", where=typ, right="an Ed25519 certificate and its kid")
@@ -108,6 +127,16 @@ def verify(token: str, *, typ: str, trust: TrustStore, now: datetime, max_bytes:
     if "iss" in payload and payload["iss"] != str(peer.spiffe_id):
         raise InvalidIdentity("iss is not the signer", where=typ, right=str(peer.spiffe_id))
     return Verified(payload, peer.spiffe_id, peer)
+
+
+def _judged_at(header: Mapping[str, JSON], now: datetime, aged: timedelta, typ: str) -> datetime:
+    """The time at which a certificate must have been good: now, or the time of signing where that may be earlier."""
+    signed = header.get(SIGNED_AT)
+    if signed is None or not aged:
+        return now
+    if type(signed) is not int or not now - aged <= datetime.fromtimestamp(min(signed, 2**40), UTC) <= now + SKEW:
+        raise InvalidIdentity("signed at another time", where=typ, right=f"within the last {aged.days} days")
+    return min(now, datetime.fromtimestamp(signed, UTC))
 
 
 def make_claims(issuer: SpiffeId, audience: list[str], now: datetime, lifetime: timedelta) -> dict[str, JSON]:
@@ -167,8 +196,10 @@ def _parts(token: str, typ: str, max_bytes: int) -> tuple[str, str, str]:
 
 def _header(part: str, typ: str) -> dict[str, JSON]:
     header = _canonical_object(_decode(part, typ), typ)
-    if header.keys() != _HEADER_KEYS:
-        raise InvalidIdentity("unknown or missing header fields", where=typ, right="exactly alg, kid, typ, x5c")
+    if header.keys() - {SIGNED_AT} != _HEADER_KEYS:
+        raise InvalidIdentity(
+            "unknown or missing header fields", where=typ, right="exactly alg, kid, typ, x5c (and iat)"
+        )
     if header["alg"] != ALGORITHM:
         raise InvalidIdentity("algorithm", where=typ, right=f"{ALGORITHM} (Ed25519) only")
     if header["typ"] != typ:

@@ -5,10 +5,11 @@ here together with the code that runs them).
 """
 
 from policies.errors import InvalidInput
-from policies.plan import Plan, Step
+from policies.plan import LeakKind, Plan, Role, Step
 
 MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
 PLAIN_SUM = ("plain", "plain-sum", 1)
+_TRAINERS_LEARN = (LeakKind.EXAMPLE_COUNT, LeakKind.JOINT_UPDATE, LeakKind.JOINT_MODEL, LeakKind.JOINT_METRICS)
 KEY_MODES = {"train": ("shared", "holder"), "query": ("holder",)}
 
 
@@ -26,6 +27,21 @@ def steps_of(kind: str, mode: str, rounds: int) -> tuple[Step, ...]:
     return once("query.start"), once("query.census"), train, once("evaluate"), once("query.finish")
 
 
+def leaks_of(plan: Plan) -> frozenset[tuple[Role, LeakKind]]:
+    """Who learns what by the protocol itself: a plan that leaves one of these out understates what it leaks."""
+    if plan.kind == "query":
+        released = LeakKind.EXACT_AGGREGATE if plan.noise.mechanism == "none" else LeakKind.NOISED_AGGREGATE
+        learned = {(Role.PARTY, LeakKind.GROUP_COUNTS), (Role.RESEARCHER, LeakKind.GROUP_COUNTS)}
+        return frozenset(learned | {(Role.RESEARCHER, released)})
+    parties = {(Role.PARTY, what) for what in _TRAINERS_LEARN}
+    owner = {(Role.RESEARCHER, LeakKind.JOINT_MODEL), (Role.RESEARCHER, LeakKind.JOINT_METRICS)}
+    if plan.protection.parameters.get("key_mode") == "holder":
+        owner |= {(Role.RESEARCHER, LeakKind.JOINT_UPDATE)}
+    if plan.protection.mode == "plain":
+        owner |= {(Role.COORDINATOR, LeakKind.PARTY_CONTRIBUTION)}
+    return frozenset(parties | owner)
+
+
 def check_protocol(plan: Plan, rounds: int) -> None:
     """Raise InvalidInput unless `plan` follows a protocol of this version, with exactly its steps."""
     protection = plan.protection
@@ -41,5 +57,9 @@ def check_protocol(plan: Plan, rounds: int) -> None:
         raise InvalidInput("a query is never answered in the clear", right="protection: encrypted")
     if plan.kind == "train" and plan.noise.mechanism != "none":
         raise InvalidInput("noise on training is not spoken by this version", right="privacy: {mechanism: none}")
+    unsaid = leaks_of(plan) - {(leak.who, leak.what) for leak in plan.leaks()}
+    if unsaid:
+        who, what = min(unsaid)
+        raise InvalidInput(f"the plan does not say that the {who} learns {what}", right="a plan made by this version")
     if plan.steps != steps_of(plan.kind, protection.mode, rounds):
         raise InvalidInput("the plan's steps are not the protocol's", right="a plan made by this version")

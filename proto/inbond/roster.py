@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from policies.document import Document, validate
-from policies.envelope import verify
+from policies.envelope import KEPT, verify
 from policies.identity import TrustStore
 from policies.plan import Plan
 from policies.verdict import Verdict
@@ -37,21 +37,24 @@ class Roster:
         return self.names[0]
 
 
-def read_roster(tokens: Sequence[str], job: str, plan: Plan, trust: TrustStore, now: datetime) -> Roster:
+def read_roster(
+    tokens: Sequence[str], job: str, plan: Plan, trust: TrustStore, now: datetime, *, running: bool = True
+) -> Roster:
     """The roster that `tokens` (signed verdicts) prove; raises PeerViolation or InvalidIdentity.
 
-    Every participant of the plan must be there once, with a permit for this very plan that still holds.
+    Every participant of the plan must be there once, with a permit for this very plan, which still holds where the
+    job is `running`.
     """
     identities: dict[str, str] = {}
     keys: dict[str, bytes] = {}
     for token in tokens:
-        signed = verify(token, typ=VERDICT_TYPE, trust=trust, now=now)
+        signed = verify(token, typ=VERDICT_TYPE, trust=trust, now=now, aged=KEPT)
         verdict = validate(Verdict, Document(signed.payload, "verdict", {}))
         if signed.issuer.role != "party" or signed.issuer.name != verdict.party or verdict.party in identities:
             raise PeerViolation("a verdict is not its party's own, or stands twice", where="roster")
         if verdict.job != job or verdict.plan != plan.digest() or not verdict.permitted:
             raise PeerViolation("a verdict is not a permit for this plan", where="roster")
-        if now.timestamp() >= verdict.expires:
+        if running and now.timestamp() >= verdict.expires:
             raise PeerViolation("a verdict has expired", where="roster")
         identities[verdict.party] = str(signed.issuer)
         keys[verdict.party] = bytes.fromhex(verdict.epoch_key)

@@ -7,9 +7,9 @@ content's digest, so that neither the coordinator nor another party can pass off
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from policies.envelope import Signer, sign, verify
+from policies.envelope import KEPT, Signer, sign, verify
 from policies.identity import TrustStore
 from protocols.errors import PeerViolation
 from protocols.sealing import open_sealed, seal
@@ -44,7 +44,7 @@ def seal_signed(content: bytes, label: BoxLabel, signer: Signer, reader: bytes) 
         "purpose": label.purpose,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    token = sign(claims, typ=TYPE, signer=signer).encode()
+    token = sign(claims, typ=TYPE, signer=signer, at=datetime.now(UTC)).encode()
     return seal(len(token).to_bytes(4, "big") + token + content, reader, label.context())
 
 
@@ -54,7 +54,8 @@ def open_signed(box: bytes, label: BoxLabel, private: bytes, *, sender: str, tru
     length = int.from_bytes(plain[:4], "big")
     if not 0 < length <= min(MAX_TOKEN, len(plain) - 4):
         raise PeerViolation("a sealed box has no signature", where=label.purpose)
-    signed = verify(plain[4 : 4 + length].decode("ascii", "replace"), typ=TYPE, trust=trust, now=now)
+    token = plain[4 : 4 + length].decode("ascii", "replace")
+    signed = verify(token, typ=TYPE, trust=trust, now=now, aged=KEPT)
     content = plain[4 + length :]
     expected = {
         "job": label.job,

@@ -93,9 +93,7 @@ class Consortium:
     def invite(self, spiffe_id: SpiffeId = P1, **options: Any) -> Invitation:
         assert self.serving
         invitation = self.authority.invite(spiffe_id, **options)
-        return replace(
-            invitation, enrol_address=f"127.0.0.1:{self.serving.enrol_port}", authority_address=self.address
-        )
+        return replace(invitation, enrol_address=f"127.0.0.1:{self.serving.enrol_port}", authority_address=self.address)
 
     def join(self, folder: Path, spiffe_id: SpiffeId = P1) -> tuple[Credentials, KeyStore]:
         keystore = KeyStore.create(folder / "keys", self.unlock)
@@ -126,11 +124,7 @@ def test_every_certificate_event_is_recorded_without_secrets(acme: Consortium, t
     names = [event for event, _ in acme.events]
     assert names[0] == "authority.created"
     assert "invitation.created" in names
-    issued = [
-        details
-        for event, details in acme.events
-        if event == "certificate.issued" and details["id"] == str(P1)
-    ]
+    issued = [details for event, details in acme.events if event == "certificate.issued" and details["id"] == str(P1)]
     assert {details["kind"] for details in issued} == {"tls", "signing"}
     assert acme.events[-1][1]["reason"] == "key lost"
     assert invitation.secret.hex() not in json.dumps(acme.events)
@@ -146,9 +140,7 @@ def test_what_cannot_be_recorded_does_not_happen(acme: Consortium, monkeypatch: 
     assert acme.authority.members() == []
 
 
-def test_an_invitation_is_used_once_but_a_lost_answer_may_be_asked_again(
-    acme: Consortium, tmp_path: Path
-) -> None:
+def test_an_invitation_is_used_once_but_a_lost_answer_may_be_asked_again(acme: Consortium, tmp_path: Path) -> None:
     text = str(acme.invite())
     keystore = KeyStore.create(tmp_path / "first", acme.unlock)
     enrol(text, keystore, tmp_path / "certs")
@@ -171,9 +163,7 @@ def test_an_expired_invitation_is_refused_by_the_authority_too(acme: Consortium,
         enrol(text, KeyStore.create(tmp_path / "k", acme.unlock), tmp_path)
 
 
-def test_a_used_invitation_stays_used_and_an_open_one_open_over_a_restart(
-    acme: Consortium, tmp_path: Path
-) -> None:
+def test_a_used_invitation_stays_used_and_an_open_one_open_over_a_restart(acme: Consortium, tmp_path: Path) -> None:
     used, waiting = acme.invite(), acme.invite(SpiffeId(DOMAIN, "/user/ana"))
     enrol(str(used), KeyStore.create(tmp_path / "a", acme.unlock), tmp_path / "a-certs")
     acme.restart()
@@ -194,9 +184,7 @@ def test_the_authoritys_files_hold_no_invitation(acme: Consortium) -> None:
             assert invitation.secret.hex().encode() not in data
 
 
-def test_whoever_sits_in_between_cannot_put_other_keys_under_the_proof(
-    acme: Consortium, tmp_path: Path
-) -> None:
+def test_whoever_sits_in_between_cannot_put_other_keys_under_the_proof(acme: Consortium, tmp_path: Path) -> None:
     invitation = acme.invite()
     mine = _requests(acme.unlock, tmp_path / "mine")
     theirs = _requests(acme.unlock, tmp_path / "theirs")
@@ -286,9 +274,7 @@ def test_malformed_requests_and_unknown_fields_are_refused(acme: Consortium, tmp
     assert _status(acme.address, credentials, keystore, "Renew", wire.RenewRequest.FromString(good)) is None
 
 
-def test_attempts_to_enrol_are_limited(
-    acme: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attempts_to_enrol_are_limited(acme: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ATTEMPTS_PER_MINUTE", 2)
     acme.restart()
     guessed = str(replace(acme.invite(), secret=new_secret()))
@@ -325,9 +311,7 @@ def test_the_next_ca_is_known_before_it_signs(acme: Consortium, tmp_path: Path) 
         acme.authority.rotate()
     acme.ahead = timedelta(hours=49)
     assert acme.authority.certificate == following
-    late = acme.authority.sign_offline(
-        SpiffeId(DOMAIN, "/user/ana"), *_requests(acme.unlock, tmp_path / "ana")
-    )
+    late = acme.authority.sign_offline(SpiffeId(DOMAIN, "/user/ana"), *_requests(acme.unlock, tmp_path / "ana"))
     assert identify(late.tls, renewed.trust, acme.clock())
 
 
@@ -397,9 +381,7 @@ def test_the_command_line_raises_one_clear_error(tmp_path: Path) -> None:
     ):
         error = CliRunner().invoke(app, [*arguments, "--home", str(home)]).exception
         assert isinstance(error, ConfigError | InvalidIdentity), (arguments, error)
-    assert isinstance(
-        CliRunner().invoke(app, ["status", "--home", str(tmp_path / "no")]).exception, ConfigError
-    )
+    assert isinstance(CliRunner().invoke(app, ["status", "--home", str(tmp_path / "no")]).exception, ConfigError)
 
 
 def test_the_started_process_serves_and_stops_on_sigterm(tmp_path: Path) -> None:

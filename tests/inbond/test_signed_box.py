@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbond.signed_box import BoxLabel, open_signed, seal_signed
+from policies.denylist import extended
 from policies.errors import PolicyError
 from protocols.errors import PeerViolation
 from protocols.sealing import generate
@@ -43,11 +44,25 @@ def test_another_label_does_not_open_it(field: str) -> None:
 
 
 def test_another_reader_sender_or_time_does_not_open_it() -> None:
-    for wrong in ({"private": generate()[0]}, {"sender": "p2"}, {"late": timedelta(days=2)}):
+    for wrong in ({"private": generate()[0]}, {"sender": "p2"}, {"late": timedelta(days=40)}):
         with pytest.raises((PeerViolation, PolicyError)):
             _open(**wrong)
     with pytest.raises((PeerViolation, PolicyError)):
         _open(seal_signed(b"content", LABEL, P2.signer, PUBLIC))
+
+
+def test_a_box_opens_after_its_signer_renewed_the_certificate_but_not_after_it_was_denied() -> None:
+    assert _open(late=timedelta(days=2)) == b"content"
+    denied = extended(AUTHORITY.trust.denied, AUTHORITY.now, ids=[P1.signer.spiffe_id])
+    with pytest.raises(PolicyError):
+        open_signed(
+            BOX,
+            LABEL,
+            PRIVATE,
+            sender=str(P1.signer.spiffe_id),
+            trust=replace(AUTHORITY.trust, denied=denied),
+            now=AUTHORITY.now,
+        )
 
 
 @settings(max_examples=60, deadline=None)

@@ -157,9 +157,7 @@ class TestAuthority:
             .not_valid_before(self.now + start)
             .not_valid_after(self.now + end)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if ca:
             builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
