@@ -78,7 +78,7 @@ class EmbeddedConnector:
     @staticmethod
     def _run(connection: duckdb.DuckDBPyConnection, source: Source, statement: str) -> pa.Table:
         try:
-            table: pa.Table = connection.execute(statement).to_arrow_table()
+            table: pa.Table = connection.sql(statement).to_arrow_table()
         except (duckdb.Error, OSError) as error:
             first = str(error).splitlines()[0]
             raise DataError(first, where=source.path, right="a table with the contract's columns and types") from None

@@ -98,7 +98,7 @@ def test_rotation_loses_no_request_in_hand(world: World) -> None:
     release.set()
     assert bytes(future.result(10).body[0]) == body
     assert calls == [ask("a").id]
-    assert world.changes == ["+a"]
+    assert world.changes == ["+a", "+a"], "announced again, so that the catalogue is signed with the new certificate"
 
 
 def test_a_rotation_that_fails_keeps_the_old_stream(world: World) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from federation.planner import make_plan
+from inbond.node import utc_now
 from inbond.roster import Roster
 from parties.secure_session import SecureSession
 from policies.errors import PolicyError
@@ -34,7 +35,7 @@ def _echoes(**sessions: SecureSession) -> list[str]:
 
 
 def _confirm(echoes: list[str]) -> str:
-    return _session("p2").confirm(echoes, AUTHORITY.trust, AUTHORITY.now)
+    return _session("p2").confirm(echoes, AUTHORITY.trust, utc_now())
 
 
 def test_every_partys_echo_confirms_the_roster_and_the_leaders_key_arrives() -> None:
@@ -42,7 +43,7 @@ def test_every_partys_echo_confirms_the_roster_and_the_leaders_key_arrives() -> 
     _, boxes = _session("p1").echo(KEY)
     assert set(boxes) == {"p2", "p3"}
     for name in ("p2", "p3"):
-        assert _session(name).take_key(boxes[name], digest, AUTHORITY.trust, AUTHORITY.now) == KEY
+        assert _session(name).take_key(boxes[name], digest, AUTHORITY.trust, utc_now()) == KEY
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_another_key_reader_or_sender_is_found_out() -> None:
     _, forged = _session("p3").echo(KEY)
     for box in (other["p2"], good["p3"], forged["p2"], b"", good["p2"][:-1]):
         with pytest.raises((PeerViolation, PolicyError)):
-            _session("p2").take_key(box, digest, AUTHORITY.trust, AUTHORITY.now)
+            _session("p2").take_key(box, digest, AUTHORITY.trust, utc_now())
 
 
 def test_nobody_contributes_to_a_sum_of_fewer_parties_than_the_plan_wants() -> None:
