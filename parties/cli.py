@@ -93,7 +93,7 @@ def status(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     shown = {
         **data,
         "process": _sentence(data["process"]),
-        "budgets": ", ".join(map(str, data["budgets"])) or "none",
+        "budgets": "\n".join("{dataset}: spent {spent} of {limit}".format(**one) for one in data["budgets"]) or "none",
     }
     emit(data, json=json, human=lambda console: console.print(facts(shown)))
 
