@@ -568,7 +568,7 @@ class JobManager:
                 state = advance(JobState(self._row(job).state), event)
                 kind = EntryType.REFUSAL if state is JobState.REFUSED else EntryType.JOB
                 data = {"event": state.value, "reason": reason[:500]}
-                self._node.record(kind, job=job, subject=self._row(job).owner, data=data)
+                self._record_end(job, kind, data, event)
                 self._store.change(job, state=state, reason=reason)
                 told = {"event": "state", "state": state, "reason": reason, **self._store.costs(job)}
                 self._tell(job, told)  # with the state, so that no watcher sees the end and misses the event
@@ -582,6 +582,15 @@ class JobManager:
         self.desk.clear(job)
         self._dismiss(job, state)
         self._store.forget_bodies(job)
+
+    def _record_end(self, job: str, kind: EntryType, data: Mapping[str, Any], event: JobEvent) -> None:
+        """Log the end. A log that takes nothing keeps a job from finishing, never from being stopped."""
+        try:
+            self._node.record(kind, job=job, subject=self._row(job).owner, data=data)
+        except ComplianceError as error:
+            if event is JobEvent.FINISH:
+                raise
+            log.critical("the end of a job could not be logged", job=job, error=str(error))
 
     def _dismiss(self, job: str, state: JobState) -> None:
         """Tell the parties that the job is over; who is offline learns it from the job's expiry."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from compliance.audit.entry import EntryType
+from compliance.errors import LogUnavailable
 from federation.jobs import JobManager, Running
 from federation.store import CoordinatorStore
 from inbond.errors import InbondError, Refused
@@ -62,8 +64,8 @@ def _ended(manager: JobManager, job: str) -> Any:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         row = manager._store.job(job)
-        if row is not None and row.state in FINAL_STATES:
-            return row
+        if row is not None and row.state in FINAL_STATES and manager.ended(job):
+            return manager._store.job(job)
         time.sleep(0.02)
     raise AssertionError("the job never ended")
 
@@ -75,6 +77,22 @@ def test_a_job_that_nobody_can_answer_is_refused_with_the_reason(manager: JobMan
     assert (row.state, "no party offers dataset" in row.reason) == ("refused", True)
     states = [body["state"] for _, _, body in manager._store.events(order.jti) if body["event"] == "state"]
     assert (states[0], states[-1]) == ("submitted", "refused")
+
+
+def test_a_full_log_keeps_a_job_from_running_but_not_from_being_stopped(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, token = _order()
+    record = manager._node.record
+
+    def full_after_the_first(kind: EntryType, **facts: Any) -> None:
+        if facts["data"]["event"] != "submitted":
+            raise LogUnavailable("the disk is full", where="audit.db")
+        record(kind, **facts)
+
+    monkeypatch.setattr(manager._node, "record", full_after_the_first)
+    manager.submit(token, order, b"")
+    assert _ended(manager, order.jti).state in {"refused", "failed"}
 
 
 def test_a_replayed_order_is_refused(manager: JobManager) -> None:
