@@ -58,6 +58,7 @@ APPS = {
 }
 RUNNER_TRIES = 4
 ADMISSION_SECONDS = 30.0
+AWAY_SECONDS = 1.0  # a link that comes back sooner was only moved, to a new certificate for example
 LIVE = [state for state in JobState if state not in FINAL_STATES]
 Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
 
@@ -77,6 +78,7 @@ class Running:
     kept: set[str] = field(default_factory=set)
     costs: dict[str, float] = field(default_factory=dict)
     waiting_since: dict[str, float] = field(default_factory=dict)
+    told_away: set[str] = field(default_factory=set)
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -626,14 +628,16 @@ class JobManager:
 
     def _note_presence(self, job: str, running: Running, party: str, present: bool, patience: float) -> None:
         if present:
-            if running.waiting_since.pop(party, None) is not None:
+            running.waiting_since.pop(party, None)
+            if party in running.told_away:
+                running.told_away.discard(party)
                 self._tell(job, {"event": "party back", "party": party})
             return
-        first = party not in running.waiting_since
-        since = running.waiting_since.setdefault(party, time.monotonic())
-        if first:
+        waited = time.monotonic() - running.waiting_since.setdefault(party, time.monotonic())
+        if waited >= min(AWAY_SECONDS, patience) and party not in running.told_away:
+            running.told_away.add(party)
             self._tell(job, {"event": "party away", "party": party, "patience": patience})
-        elif time.monotonic() - since > patience and not running.ended:
+        elif waited > patience and not running.ended:
             self._end(job, JobEvent.FAIL, f"party {party} stayed away for more than {patience:.0f} s")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,9 @@ def test_what_a_recipe_raises_comes_back_as_its_class_only(worker: WorkerProcess
         worker.call("query.boom", RecordDict(), timeout=30)
     assert "ValueError" in str(failure.value)
     assert "4711" not in str(failure.value)
+    deadline = time.monotonic() + 10  # what a process prints reaches its log by a thread of its own
+    while "4711" not in worker.log_tail() and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert "4711" in worker.log_tail()
     assert worker.alive()
 
