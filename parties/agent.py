@@ -40,6 +40,7 @@ class Agent:
     """One party node, running."""
 
     def __init__(self, home: Path) -> None:
+        self._signing = threading.Lock()
         self.node = Node.open(home)
         self.node.check_certificate()
         self.home = home
@@ -114,5 +115,6 @@ class Agent:
         log.info("link", state=state)
         sign = {"pid": os.getpid(), "state": state, "since": datetime.now(UTC).isoformat(timespec="seconds")}
         path = self.home / LIFE_SIGN
-        path.with_suffix(".part").write_text(json.dumps(sign))
-        path.with_suffix(".part").rename(path)
+        with self._signing:  # the link tells of its state on threads of its own
+            path.with_suffix(".part").write_text(json.dumps(sign))
+            path.with_suffix(".part").rename(path)
