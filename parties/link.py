@@ -94,7 +94,9 @@ class Link:
         self._settings = settings or LinkSettings()
         self._on_state = on_state or (lambda _state: None)
         self._lock = threading.RLock()
+        self._opening = threading.Lock()  # one dial at a time
         self._current: _Stream | None = None
+        self._told = "disconnected"
         self._session = b""
         self._in_hand: set[str] = set()
         self._stopping = threading.Event()
@@ -105,8 +107,10 @@ class Link:
         attempt = 0
         while not self._stopping.is_set():
             try:
-                stream = self._open()
+                with self._opening:  # a rotation under way may bring the stream that is missed
+                    stream = self._current or self._open()
                 attempt = 0
+                self._tell()
                 self._watch(stream)
             except Refused as refusal:
                 self._on_state(f"refused: {refusal.what}")
@@ -134,7 +138,11 @@ class Link:
 
         Raises InbondError, and keeps the old stream, when the new one is not welcome.
         """
-        self._open()
+        try:
+            with self._opening:
+                self._open()
+        finally:
+            self._tell()
 
     def connected(self) -> bool:
         """Say whether a welcomed stream stands."""
@@ -197,16 +205,23 @@ class Link:
 
     def _ended(self, stream: _Stream) -> None:
         with self._lock:
-            mine = self._current is stream
-            if mine:
+            if self._current is stream:
                 self._current = None
         if not stream.welcomed and stream.error is None:
             stream.error = Unreachable("closed the stream", where="coordinator", right="see its log")
         stream.close()
         stream.settled.set()
         stream.ended.set()
-        if mine:
-            self._on_state("disconnected")
+        if not self._opening.locked():  # else who dials tells how that ends
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say whether the party is connected, when that has changed."""
+        with self._lock:
+            state = "connected" if self._current is not None else "disconnected"
+            changed, self._told = state != self._told, state
+        if changed:
+            self._on_state(state)
 
     def _take(self, stream: _Stream, data: bytes) -> None:
         frame = parse(data, self._limits)
@@ -249,8 +264,6 @@ class Link:
             for message in old.outbox.close() if old is not None else ():
                 stream.outbox.put(message)
         stream.settled.set()
-        if old is None:
-            self._on_state("connected")
 
     # requests
 
