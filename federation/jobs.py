@@ -286,19 +286,18 @@ class JobManager:
         entries = self.catalogues()
         membership = Membership(order.consortium, frozenset(entries), frozenset({order.iss}))
         decisions = []
-        for participant in plan.participants:
+        for party, table in ((one.name, table) for one in plan.participants for table in one.tables):
             facts = admission_facts(
                 order,
                 plan,
-                entries[participant.name].contracts[plan.dataset],
-                party=participant.name,
+                entries[party].contracts[table.dataset],
+                party=party,
                 requester=Requester(order.iss),
                 membership=membership,
                 now=utc_now(),
             )
             decisions.append(self._engine.decide_cached(facts.requests, facts.entities))
-        refusals = [decision for decision in decisions if not decision.permitted]
-        return (refusals or decisions)[0]
+        return Decision.all_of(decisions)
 
     def _refusals(self, order: JobOrder, plan: Plan) -> list[str]:
         decision = self.decide(order, plan)

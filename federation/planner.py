@@ -26,6 +26,7 @@ from policies.plan import (
     Protection,
     Reader,
     Role,
+    Table,
 )
 from policies.protocols import MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
 from policies.sql import JointQuery, check_against, fragment, parse_query
@@ -133,11 +134,14 @@ class _Draft:
             kind=spec.kind,
             purpose=spec.purpose,
             dataset=spec.dataset,
-            schema_name=next(iter(held)).schema_name,
             sql=sql,
-            columns=tuple(ColumnUse(column=column, use=use) for column, use in columns),
+            columns=tuple(ColumnUse(dataset=spec.dataset, column=column, use=use) for column, use in columns),
             participants=tuple(
-                Participant(name=name, country=one.jurisdiction, contract=one.digest())
+                Participant(
+                    name=name,
+                    country=one.jurisdiction,
+                    tables=(Table(dataset=one.dataset, contract=one.digest()),),
+                )
                 for name, one in self.chosen.items()
             ),
             operators=operators,

@@ -66,12 +66,11 @@ class Admission:
             proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now
         )
         plan = load_plan(proposal.plan, "plan")
-        contract = self._catalogue.contracts.get(plan.dataset)
-        decision = self._decision(order, plan, contract, proposal.sum_key, now)
+        decision = self._decision(order, plan, proposal.sum_key, now)
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         epoch = EpochKey.generate() if decision.permitted else None
-        verdict = self._verdict(order, plan, contract, decision, epoch)
+        verdict = self._verdict(order, plan, decision, epoch)
         self._record(order, plan, verdict, decision, binding)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
@@ -81,30 +80,32 @@ class Admission:
     def _first_sight(self, order: JobOrder) -> bool:
         return self._store.first_sight(order.iss, order.jti, order.exp + 60)
 
-    def _decision(
-        self, order: JobOrder, plan: Plan, contract: DataContract | None, sum_key: bytes, now: datetime
-    ) -> Decision:
-        if contract is None:
+    def _decision(self, order: JobOrder, plan: Plan, sum_key: bytes, now: datetime) -> Decision:
+        own = plan.participant(self._node.name)
+        contracts = [self._catalogue.contracts.get(table.dataset) for table in own.tables] if own else [None]
+        if None in contracts:
             return _refusal("no such dataset here", f"datasets of this party: {', '.join(self._catalogue.contracts)}")
         try:
-            self._check_known(order, plan, contract, sum_key)
-            requester = Requester(order.iss)
-            names = frozenset(participant.name for participant in plan.participants)
-            membership = Membership(order.consortium, names, frozenset({order.iss}))
-            facts = admission_facts(
-                order,
-                plan,
-                contract,
-                party=self._node.name,
-                requester=requester,
-                membership=membership,
-                now=now,
-            )
-            decision = self._engine.decide_cached(facts.requests, facts.entities)
-            if decision.permitted:
-                self._check_budget(plan, contract)
+            return Decision.all_of([self._on_table(order, plan, one, sum_key, now) for one in contracts if one])
         except (PolicyError, InbondError) as error:
             return _refusal(error.what, error.right)
+
+    def _on_table(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes, now: datetime) -> Decision:
+        """The decision on one of this party's tables; raises PolicyError or InbondError, which refuse."""
+        self._check_known(order, plan, contract, sum_key)
+        names = frozenset(participant.name for participant in plan.participants)
+        facts = admission_facts(
+            order,
+            plan,
+            contract,
+            party=self._node.name,
+            requester=Requester(order.iss),
+            membership=Membership(order.consortium, names, frozenset({order.iss})),
+            now=now,
+        )
+        decision = self._engine.decide_cached(facts.requests, facts.entities)
+        if decision.permitted:
+            self._check_budget(plan, contract)
         return decision
 
     def _check_known(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes) -> None:
@@ -131,16 +132,16 @@ class Admission:
         self,
         order: JobOrder,
         plan: Plan,
-        contract: DataContract | None,
         decision: Decision,
         epoch: EpochKey | None,
     ) -> Verdict:
+        own = plan.participant(self._node.name)
         return make_verdict(
             decision,
             job=order.jti,
             plan=plan.digest(),
             party=self._node.name,
-            contract=contract.digest() if contract else NO_KEY,
+            contract=own.binding() if own else NO_KEY,
             steps=plan.steps,
             expires=order.exp,
             epoch_key=epoch.public.hex() if epoch else NO_KEY,
@@ -152,7 +153,7 @@ class Admission:
             "order": order.digest(),
             "plan": verdict.plan,
             "purpose": order.spec.purpose,
-            "dataset": plan.dataset,
+            "dataset": ", ".join(plan.datasets()),
             "contract": verdict.contract,
             "effect": verdict.effect,
             "policies": list(verdict.policies),

@@ -121,7 +121,7 @@ class Jobs:
         plan = load_plan(plan_text)
         contract = self._catalogue.contracts.get(plan.dataset)
         participant = plan.participant(self._node.name)
-        if contract is None or participant is None or contract.digest() != participant.contract:
+        if contract is None or participant is None or contract.digest() != participant.contract(plan.dataset):
             raise RefusedError("the data contract has changed since", where=job, right="submit the job again")
         vault = JobVault(self._store.folder(job), self._node.keystore, job)
         if kept["sum_key"] and vault.get("sum_key") is None:

@@ -65,8 +65,39 @@ class Use(StrEnum):
     AGGREGATE = "aggregate"
     GROUP = "group"
     FILTER = "filter"
+    JOIN = "join"
     FEATURE = "feature"
     LABEL = "label"
+
+
+class JoinLeak(StrEnum):
+    """What a counterpart may come to know about a join key (names as in `policies.plan.LeakKind`)."""
+
+    SET_SIZE_BUCKET = "set size bucket"
+    GROUP_COUNTS = "group counts"
+    INTERSECTION_SIZE = "intersection size"
+    INTERSECTION_MEMBERS = "intersection members"
+
+
+Normalisation = Literal["text", "email", "phone", "order-id", "card-token", "integer"]
+
+
+class JoinKey(Value):
+    """How a column may be joined on with another owner's table.
+
+    `as` is the normalisation both owners must declare; `counterparts` maps patterns of party names to what such a
+    party may come to know: being a key and showing the intersection are granted apart. A party that no pattern
+    matches may not join. No subject has more than `rows_per_key` rows with one key.
+    """
+
+    normalisation: Normalisation = Field(alias="as")
+    counterparts: dict[Pattern, tuple[JoinLeak, ...]] = Field(min_length=1, max_length=64)
+    rows_per_key: int = Field(default=1, ge=1, le=2**16)
+
+    def grants(self, party: str) -> frozenset[JoinLeak] | None:
+        """What `party` may come to know, by all patterns that match its name; None when it may not join at all."""
+        found = [leaks for pattern, leaks in self.counterparts.items() if fnmatchcase(party, pattern)]
+        return frozenset(leak for leaks in found for leak in leaks) if found else None
 
 
 class Source(Value):
@@ -84,13 +115,14 @@ class Source(Value):
 
 
 class Column(Value):
-    """One column: its type, class, permitted uses, and what GROUP BY (domain) and noise (bounds) need."""
+    """One column: its type, class, permitted uses, and what GROUP BY (domain), noise (bounds) and joins (key) need."""
 
     type: ColumnType
     data_class: DataClass = Field(alias="class")
     uses: frozenset[Use] = frozenset()
     domain: tuple[Cell, ...] | None = Field(default=None, min_length=1, max_length=MAX_DOMAIN)
     bounds: tuple[float, float] | None = None
+    key: JoinKey | None = None
 
     @model_validator(mode="after")
     def _values_fit_the_type(self) -> "Column":
@@ -99,6 +131,10 @@ class Column(Value):
             raise ValueError("use `group` needs the allowed values; add `domain: [...]` or drop the use")
         if self.bounds is not None:
             _check_bounds(self.type, self.bounds)
+        if (Use.JOIN in self.uses) != (self.key is not None):
+            raise ValueError("use `join` and `key` go together; write key: {as: order-id, counterparts: {'p*': []}}")
+        if self.key is not None and self.type not in {ColumnType.TEXT, ColumnType.INT}:
+            raise ValueError(f"a column of type {self.type} cannot be a join key; use text or int")
         return self
 
     def integer_bounds(self) -> tuple[int, int] | None:
@@ -181,7 +217,8 @@ class Budget(Value):
 class PublishedContract(Value):
     """One table's contract as others see it: versioned, bound into every decision by its digest.
 
-    Noise protects a subject with up to `max_rows_per_subject` rows.
+    Noise protects a subject with up to `max_rows_per_subject` rows. `published_rows`, where the owner gives it, is
+    about how many rows there are: it only lets the planner say what a join will cost.
     """
 
     dataset: Slug
@@ -198,6 +235,7 @@ class PublishedContract(Value):
     noise: NoiseRule = NoiseRule()
     budget: Budget | None = None
     max_rows_per_subject: int = Field(default=1, ge=1, le=10**6)
+    published_rows: int | None = Field(default=None, ge=1, le=10**10)
     expires: datetime
 
     @field_validator("noise", mode="before")

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from policies.contract import Column, PublishedContract
+from policies.contract import Column, JoinKey, JoinLeak, PublishedContract, Use
 from policies.job import JobOrder
 from policies.plan import Leak, LeakKind, Plan, Reader
 from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Facts
@@ -93,8 +93,9 @@ def admission_facts(
     Raises InvalidInput when the order's SQL cannot be read.
     """
     case = _Case(order, plan, contract, party, requester, membership, now)
-    uses = tuple(dict.fromkeys((item.column, item.use.value) for item in plan.columns))
-    leaks = plan.leaks()
+    mine = (item for item in plan.columns if item.dataset == contract.dataset)
+    uses = tuple(dict.fromkeys((item.column, item.use.value) for item in mine))
+    leaks = tuple(leak for leak in plan.leaks() if not leak.owners or party in leak.owners)
     requests = (
         _run(case),
         *(_use(case, column, use) for column, use in uses),
@@ -127,7 +128,7 @@ def _bound(case: _Case) -> bool:
     own = case.plan.participant(case.party)
     return (
         own is not None
-        and own.contract == case.contract.digest()
+        and own.contract(case.contract.dataset) == case.contract.digest()
         and own.country == case.contract.jurisdiction
         and case.plan.job == case.order.digest()
         and case.order.iss == case.requester.id
@@ -138,8 +139,7 @@ def _bound(case: _Case) -> bool:
 def _says_what_was_ordered(case: _Case) -> bool:
     spec, plan = case.order.spec, case.plan
     same = (plan.kind, plan.purpose, plan.dataset) == (spec.kind, spec.purpose, spec.dataset)
-    protected = plan.protection.mode == spec.protection and plan.schema_name == case.contract.schema_name
-    protected = protected and plan.minimum_parties >= spec.minimum_parties
+    protected = plan.protection.mode == spec.protection and plan.minimum_parties >= spec.minimum_parties
     named = spec.parties == "all" or {found.name for found in plan.participants} == set(spec.parties)
     noised = spec.privacy.mechanism in {"none", plan.noise.mechanism}
     enough = plan.noise.epsilon <= (spec.privacy.epsilon or math.inf)
@@ -161,8 +161,9 @@ def _covers_the_query(case: _Case) -> bool:
     if case.order.spec.sql is None:
         return case.plan.sql is None
     query = parse_query(case.order.spec.sql, where="job: sql")
-    ordered = set(query.uses)
-    return case.plan.sql == query.canonical_sql and ordered <= {(item.column, item.use) for item in case.plan.columns}
+    ordered = {(query.dataset, column, use) for column, use in query.uses}
+    planned = {(item.dataset, item.column, item.use) for item in case.plan.columns}
+    return case.plan.sql == query.canonical_sql and ordered <= planned
 
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:
@@ -171,9 +172,29 @@ def _use(case: _Case, column: str, use: str) -> AccessRequest:
 
 
 def _reveal(case: _Case, leak: Leak) -> AccessRequest:
-    context: Facts = (*case.common, ("what", leak.what.value))
+    context: Facts = (
+        *case.common,
+        ("what", leak.what.value),
+        ("joined", bool(leak.learners)),
+        ("granted", _granted(case, leak.what.value, leak.learners)),
+    )
     about = f"{leak.who} learns {leak.what}" + (f" of {leak.about}" if leak.about else "")
     return AccessRequest(EntityRef("Learner", leak.who.value), "reveal", case.dataset, context, about)
+
+
+def _granted(case: _Case, what: str, learners: tuple[str, ...]) -> bool:
+    """Whether every join key of this table lets each of the `learners` (other than its owner) know `what`."""
+    others = [name for name in learners if name != case.party]
+    if what not in set(JoinLeak):
+        return False
+    return all(JoinLeak(what) in (key.grants(name) or ()) for key in _keys(case) for name in others)
+
+
+def _keys(case: _Case) -> list[JoinKey]:
+    """The join keys of this table that the plan uses."""
+    used = {item.column for item in case.plan.columns if (item.dataset, item.use) == (case.contract.dataset, Use.JOIN)}
+    found = (column.key for name, column in case.contract.columns.items() if name in used)
+    return [key for key in found if key is not None]
 
 
 def _receive(case: _Case, reader: Reader) -> AccessRequest:
@@ -183,6 +204,7 @@ def _receive(case: _Case, reader: Reader) -> AccessRequest:
         ("named", case.contract.recipients.names(reader.id)),
         ("own", reader.id == f"spiffe://{case.membership.consortium}/party/{case.party}"),
         ("member", case.membership.holds(reader.id)),
+        ("granted", _granted(case, reader.object.value, (reader.id.rsplit("/", 1)[-1],))),
     )
     about = f"{reader.id} reads {reader.object} in {reader.country}"
     return AccessRequest(_reader_ref(reader), "receive", case.dataset, context, about)

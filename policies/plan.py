@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from policies.canonical import digest
-from policies.contract import Country, Name, Slug, Use
+from policies.contract import Country, Name, Normalisation, Slug, Use
 from policies.document import Value, read_document, validate
 from policies.job import MAX_PARTIES, Hex32, Identity
 
@@ -48,11 +48,16 @@ class Role(StrEnum):
 
 
 class Leak(Value):
-    """`who` learns `what`, about which data (`about`, in words)."""
+    """`who` learns `what`, about which data (`about`, in words).
+
+    Where not every party learns it, or not about every party's data, `learners` and `owners` name the parties.
+    """
 
     who: Role
     what: LeakKind
     about: Text = ""
+    learners: tuple[Slug, ...] = Field(default=(), max_length=MAX_PARTIES)
+    owners: tuple[Slug, ...] = Field(default=(), max_length=MAX_PARTIES)
 
 
 class Operator(Value):
@@ -68,12 +73,30 @@ class Operator(Value):
     seconds: float = Field(default=0.0, ge=0)
 
 
+class Table(Value):
+    """A table of the job at one owner, and the digest of the contract the plan was made with."""
+
+    dataset: Slug
+    contract: Hex32
+
+
 class Participant(Value):
-    """A party of the job: its country and the digest of the contract the plan was made with."""
+    """A party of the job: its country, its tables, and on which side of a join it stands (0 without a join)."""
 
     name: Slug
     country: Country
-    contract: Hex32
+    tables: tuple[Table, ...] = Field(min_length=1, max_length=8)
+    side: int = Field(default=0, ge=0, le=1)
+
+    def binding(self) -> str:
+        """Return what the party's verdict is bound to: its contract's digest, or the digest of all of them."""
+        if len(self.tables) == 1:
+            return self.tables[0].contract
+        return digest([table.model_dump(mode="json") for table in self.tables])
+
+    def contract(self, dataset: str) -> str | None:
+        """The digest of the contract for `dataset`, or None when the party does not bring that table."""
+        return next((table.contract for table in self.tables if table.dataset == dataset), None)
 
 
 class Step(Value):
@@ -114,10 +137,30 @@ class Reader(Value):
 
 
 class ColumnUse(Value):
-    """A column of the common schema and what the job does with it."""
+    """A column of a dataset's common schema and what the job does with it."""
 
+    dataset: Slug
     column: Name
     use: Use
+
+
+class Pushed(Value):
+    """A condition that the owners of a dataset evaluate on their own rows: shown to them as what it is."""
+
+    dataset: Slug
+    condition: Annotated[str, Field(max_length=8 * 1024)]
+
+
+class JoinPlan(Value):
+    """How the rows of two sides are matched: `engine`, and the side (0 or 1) that holds the attributes.
+
+    The attribute side finds out which positions of the value side's secretly permuted rows match; what that tells it
+    depends on the engine. `keys` are the normalisations of the key columns, in order.
+    """
+
+    engine: Literal["ot", "ec-hidden"]
+    attributes: int = Field(ge=0, le=1)
+    keys: tuple[Normalisation, ...] = Field(min_length=1, max_length=8)
 
 
 class Plan(Value):
@@ -127,13 +170,14 @@ class Plan(Value):
     kind: Literal["train", "query"]
     purpose: Text
     dataset: Slug
-    schema_name: Text
     sql: str | None = Field(default=None, max_length=16 * 1024)
     columns: tuple[ColumnUse, ...] = Field(max_length=MAX_ITEMS)
     participants: tuple[Participant, ...] = Field(min_length=1, max_length=MAX_PARTIES)
     operators: tuple[Operator, ...] = Field(min_length=1, max_length=64)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=64)
     protection: Protection
+    pushed: tuple[Pushed, ...] = Field(default=(), max_length=64)
+    join: JoinPlan | None = None
     minimum_group: int = Field(ge=1)
     minimum_parties: int = Field(ge=2)
     noise: PlanNoise
@@ -150,6 +194,14 @@ class Plan(Value):
     def participant(self, party: str) -> Participant | None:
         """Return the participant called `party`, or None."""
         return next((found for found in self.participants if found.name == party), None)
+
+    def datasets(self) -> tuple[str, ...]:
+        """Return the names of all tables of the job, once each, in order of first appearance."""
+        return tuple(dict.fromkeys(table.dataset for one in self.participants for table in one.tables))
+
+    def side(self, number: int) -> tuple[str, ...]:
+        """Return the names of the parties on one side of the join."""
+        return tuple(one.name for one in self.participants if one.side == number)
 
     def leaks(self) -> tuple[Leak, ...]:
         """Return every leak of the plan once, in order of first appearance."""

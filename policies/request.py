@@ -5,7 +5,8 @@ hashable, so that an answer can be kept. A decision explains itself: which polic
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -137,6 +138,24 @@ class Decision:
     obligations: tuple[Obligation, ...] = ()
     errors: tuple[str, ...] = ()
     fingerprint: str = field(default="")
+
+    @classmethod
+    def all_of(cls, decisions: Sequence["Decision"]) -> "Decision":
+        """Return the decision on several tables of one job: the first refusal, or the permits with all their duties.
+
+        Raises ValueError for no decisions at all.
+        """
+        if not decisions:
+            raise ValueError("nothing was decided")
+        refused = next((decision for decision in decisions if not decision.permitted), None)
+        if refused is not None or len(decisions) == 1:
+            return refused or decisions[0]
+        return replace(
+            decisions[0],
+            determining=tuple(sorted({policy for one in decisions for policy in one.determining})),
+            reasons=tuple(dict.fromkeys(reason for one in decisions for reason in one.reasons)),
+            obligations=tuple(dict.fromkeys(duty for one in decisions for duty in one.obligations)),
+        )
 
     @property
     def permitted(self) -> bool:

@@ -191,7 +191,6 @@ def test_facts_come_from_who_when_and_where_not_from_the_plan(changes: dict[str,
         {"job": "00" * 32},
         {"purpose": "dpv:Advertising"},
         {"columns": ()},
-        {"schema_name": "stock/1"},
         {"dataset": "stock"},
     ],
 )
