@@ -36,6 +36,7 @@ from inbond.orders import open_order
 from inbond.records import octets, settings, texts
 from inbond.roster import VERDICT_TYPE
 from inbond.tokens import payload_of
+from policies.contract import PublishedContract
 from policies.document import Document, validate
 from policies.engine import Engine
 from policies.envelope import verify
@@ -312,11 +313,23 @@ class JobManager:
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
         return [] if decision.permitted else list(explain(decision))
 
+    def _contracts(self, plan: Plan) -> list[PublishedContract]:
+        """One published contract of every table that a join is over: all parties need the other side's columns."""
+        if plan.join is None:
+            return []
+        entries = self.catalogues()
+        found: dict[str, PublishedContract] = {}
+        for party, table in ((one.name, table) for one in plan.participants for table in one.tables):
+            found.setdefault(table.dataset, entries[party].contracts[table.dataset])
+        return list(found.values())
+
     def ask_verdicts(
         self, token: str, sum_key: bytes, order: JobOrder, plan: Plan, *, binding: bool
     ) -> dict[str, tuple[Verdict, str] | str]:
         """Party -> its verdict and the signed token, or why there is none."""
-        content = RecordDict({"admit": settings(order=[token], plan=[json.dumps(plan.payload())], sum_key=sum_key)})
+        contracts = [json.dumps(one.published()) for one in self._contracts(plan)]
+        text = json.dumps(plan.payload())
+        content = RecordDict({"admit": settings(order=[token], plan=[text], contracts=contracts, sum_key=sum_key)})
         body = codec.encode(content)
         kind = "admit" if binding else "explain"
         futures = {
@@ -390,6 +403,7 @@ class JobManager:
                 "timeout": max(running.order.exp - time.time(), 1.0),
                 "strategy": str(spec.strategy or "FedAvg"),
                 "owner_opens": owner_opens,
+                "joined": plan.join is not None,
             },
         )
         state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})

@@ -29,6 +29,7 @@ class JobFrame:
     rounds: int
     timeout: float
     owner_opens: bool = False
+    joined: bool = False
 
     @classmethod
     def read(cls, context: Context) -> "JobFrame":
@@ -37,7 +38,8 @@ class JobFrame:
         config = context.run_config
         nodes = {name: flower.node_id(name) for name in sorted(parties)}
         rounds, timeout = int(config["rounds"]), float(config["timeout"])
-        return cls(nodes, tuple(verdicts), rounds, timeout, bool(config["owner_opens"]))
+        flags = (bool(config[name]) for name in ("owner_opens", "joined"))
+        return cls(nodes, tuple(verdicts), rounds, timeout, *flags)
 
     @property
     def params(self) -> params.BfvParams:

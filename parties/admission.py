@@ -7,6 +7,7 @@ party's administrator installed, and then asks its own policies, its own contrac
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ from parties.catalogue import Catalogue
 from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
 from parties.store import JobRow, PartyStore
-from policies.contract import DataContract
+from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
 from policies.envelope import sign
 from policies.errors import PolicyError
@@ -35,15 +36,19 @@ from policies.verdict import Verdict, make_verdict
 from protocols.masking import EpochKey
 
 NO_KEY = "0" * 64
+Contracts = Mapping[str, PublishedContract]
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What the coordinator sends for admission: the signed order, the plan as JSON, the researcher's BFV key."""
+    """What the coordinator sends for admission: the signed order, the plan as JSON, the researcher's BFV key, and for a
+    join one published contract (JSON) of every table that it is over.
+    """
 
     token: str
     plan: str
     sum_key: bytes
+    contracts: tuple[str, ...] = ()
 
 
 class Admission:
@@ -66,7 +71,7 @@ class Admission:
             proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now
         )
         plan = load_plan(proposal.plan, "plan")
-        decision = self._decision(order, plan, proposal.sum_key, now)
+        decision = self._decision(order, plan, proposal, now)
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         epoch = EpochKey.generate() if decision.permitted else None
@@ -80,19 +85,23 @@ class Admission:
     def _first_sight(self, order: JobOrder) -> bool:
         return self._store.first_sight(order.iss, order.jti, order.exp + 60)
 
-    def _decision(self, order: JobOrder, plan: Plan, sum_key: bytes, now: datetime) -> Decision:
+    def _decision(self, order: JobOrder, plan: Plan, proposal: Proposal, now: datetime) -> Decision:
         own = plan.participant(self._node.name)
         contracts = [self._catalogue.contracts.get(table.dataset) for table in own.tables] if own else [None]
         if None in contracts:
             return _refusal("no such dataset here", f"datasets of this party: {', '.join(self._catalogue.contracts)}")
         try:
-            return Decision.all_of([self._on_table(order, plan, one, sum_key, now) for one in contracts if one])
+            self._check_known(order, plan, proposal.sum_key)
+            brought(plan, proposal.contracts)
+            return Decision.all_of([self._on_table(order, plan, one, now) for one in contracts if one])
         except (PolicyError, InbondError) as error:
             return _refusal(error.what, error.right)
 
-    def _on_table(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes, now: datetime) -> Decision:
+    def _on_table(self, order: JobOrder, plan: Plan, contract: DataContract, now: datetime) -> Decision:
         """The decision on one of this party's tables; raises PolicyError or InbondError, which refuse."""
-        self._check_known(order, plan, contract, sum_key)
+        recipe = recipe_of(order)
+        if recipe is not None:
+            check_columns(recipe, contract)
         names = frozenset(participant.name for participant in plan.participants)
         facts = admission_facts(
             order,
@@ -108,14 +117,12 @@ class Admission:
             self._check_budget(plan, contract)
         return decision
 
-    def _check_known(self, order: JobOrder, plan: Plan, contract: DataContract, sum_key: bytes) -> None:
+    @staticmethod
+    def _check_known(order: JobOrder, plan: Plan, sum_key: bytes) -> None:
         """(4) Only what is installed here runs: protocol, version, steps, recipe, its parameters and columns."""
         check_protocol(plan, order.spec.rounds or 1)
         if order.sum_key_digest is not None and hashlib.sha256(sum_key).hexdigest() != order.sum_key_digest:
             raise InbondError("the researcher's key is not the one that was signed", right="the key of the order")
-        recipe = recipe_of(order)
-        if recipe is not None:
-            check_columns(recipe, contract)
 
     def _check_budget(self, plan: Plan, contract: DataContract) -> None:
         """(6) Refuse early what the ledger would refuse later; the charge itself is made at the release."""
@@ -166,7 +173,8 @@ class Admission:
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
 
     def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
-        secrets = json.dumps({"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex()}).encode()
+        kept = {"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex(), "contracts": proposal.contracts}
+        secrets = json.dumps(kept).encode()
         self._store.admit(
             JobRow(
                 id=order.jti,
@@ -180,6 +188,20 @@ class Admission:
                 summary="{}",
             )
         )
+
+
+def brought(plan: Plan, texts: Sequence[str]) -> Contracts:
+    """The contracts that came with a proposal, by dataset; raises InbondError for one that the plan does not bind."""
+    bound = {table.contract for participant in plan.participants for table in participant.tables}
+    found: dict[str, PublishedContract] = {}
+    for text in texts:
+        contract = read_published(text, "proposal")
+        if contract.digest() not in bound:
+            raise InbondError("a contract is not one of the plan's", where=contract.dataset, right="the plan's own")
+        found[contract.dataset] = contract
+    if plan.join is not None and set(found) != set(plan.datasets()):
+        raise InbondError("a contract of the join is missing", right=f"one of each of {', '.join(plan.datasets())}")
+    return found
 
 
 def recipe_of(order: JobOrder) -> Recipe[Any] | None:

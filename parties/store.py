@@ -6,9 +6,13 @@ the same id with another body is refused.
 
 import json
 import shutil
+import sqlite3
+import struct
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,22 @@ from sqlalchemy.exc import IntegrityError
 
 from inbond.bodies import read_body, write_body
 from inbond.database import open_database, sqlite_url
+from inbond.framing import INLINE
 from inbond.messages import Buffer, Status
 from inbond.messages import size as octets_of
 from parties import schema
 
 LIVE = ("admitted", "running")
+
+# Every step passes through the inbox, and it is read and written without SQLAlchemy, which takes ten times what SQLite
+# itself takes for a row.
+_KEEP = (
+    "INSERT INTO inbox (request, job, step, round, digest, status, reason, size, body, time)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FIND = "SELECT job, digest, status, reason, size, body FROM inbox WHERE request = ?"
+_FIND_STEP = "SELECT 1 FROM inbox WHERE job = ? AND step = ? AND round = ? LIMIT 1"
+_FORGET = "UPDATE inbox SET size = 0, body = NULL WHERE job = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,9 @@ class PartyStore:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._engine = open_database(sqlite_url(home / "state.db"), Path(__file__).parent / "migrations")
+        self._held = self._engine.raw_connection()  # of the inbox alone, one thread at a time
+        self._inbox: sqlite3.Connection = self._held.driver_connection  # type: ignore[assignment]
+        self._turn = threading.Lock()
 
     def folder(self, job: str) -> Path:
         """The job's own folder, made when missing."""
@@ -108,19 +126,20 @@ class PartyStore:
 
     def answered(self, request: str) -> StoredReply | None:
         """The reply once given to this request, or None."""
-        with self._engine.connect() as connection:
-            row = connection.execute(select(schema.inbox).where(schema.inbox.c.request == request)).mappings().first()
+        row = self._found(_FIND, request)
         if row is None:
             return None
-        body = [] if row["size"] == 0 else read_body(self._body(row["job"], request))
-        return StoredReply(row["digest"], row["status"], row["reason"], body)
+        job, digest, status, reason, size, packed = row
+        return StoredReply(digest, status, reason, self._kept_body(job, request, size, packed))
+
+    def _kept_body(self, job: str, request: str, size: int, packed: bytes | None) -> Sequence[memoryview]:
+        if packed is not None:
+            return _unpacked(packed)
+        return read_body(self._body(job, request)) if size else []
 
     def step_answered(self, job: str, step: str, round_: int) -> bool:
         """Whether a reply to this step and round of the job was ever given, under whatever request id."""
-        columns = schema.inbox.c
-        query = select(columns.request).where(columns.job == job, columns.step == step, columns.round == round_)
-        with self._engine.connect() as connection:
-            return connection.execute(query.limit(1)).first() is not None
+        return self._found(_FIND_STEP, job, step, round_) is not None
 
     def answer(
         self,
@@ -133,21 +152,40 @@ class PartyStore:
         reason: str,
         body: Sequence[Buffer],
     ) -> None:
-        """Keep the reply before it is sent."""
+        """Keep the reply before it is sent: a small body in its row, a large one in a file of its own."""
         size = octets_of(body)
-        if size:
+        if size > INLINE:
             write_body(self._body(job, request), body)
-        values = {"request": request, "job": job, "step": step, "round": round_, "digest": digest}
-        values |= {"status": status, "reason": reason, "size": size, "time": time.time()}
-        with self._engine.begin() as connection:
-            connection.execute(insert(schema.inbox).values(**values))
+        packed = _packed(body) if 0 < size <= INLINE else None
+        values = (request, job, step, round_, digest, status, reason, size, packed, time.time())
+        with self._turn, self._inbox:
+            self._inbox.execute(_KEEP, values)
 
     def forget_bodies(self, job: str) -> None:
         """Remove a finished job's bodies and checkpoints; what was decided and done stays in the log."""
         shutil.rmtree(self._home / "jobs" / job, ignore_errors=True)
-        with self._engine.begin() as connection:
-            connection.execute(update(schema.inbox).where(schema.inbox.c.job == job).values(size=0))
+        with self._turn, self._inbox:
+            self._inbox.execute(_FORGET, (job,))
 
     def close(self) -> None:
         """Release the database."""
+        with self._turn:
+            self._held.close()
         self._engine.dispose()
+
+    def _found(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
+        with self._turn:
+            row: tuple[Any, ...] | None = self._inbox.execute(query, values).fetchone()
+        return row
+
+
+def _packed(body: Sequence[Buffer]) -> bytes:
+    """The parts of `body` in one piece, after their number and lengths (64-bit, big endian)."""
+    return b"".join((struct.pack(f"!{1 + len(body)}Q", len(body), *map(len, body)), *body))
+
+
+def _unpacked(data: bytes) -> list[memoryview]:
+    """The parts in what `_packed` made."""
+    count, view = int.from_bytes(data[:8], "big"), memoryview(data)
+    lengths = struct.unpack_from(f"!{count}Q", data, 8)
+    return [view[first:last] for first, last in pairwise(accumulate(lengths, initial=8 + 8 * count))]

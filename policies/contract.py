@@ -6,6 +6,7 @@ Purposes are terms of the W3C Data Privacy Vocabulary (DPV 2, section Purposes),
 """
 
 import math
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -100,18 +101,64 @@ class JoinKey(Value):
         return frozenset(leak for leaks in found for leak in leaks) if found else None
 
 
-class Source(Value):
-    """Where the table is on the party's own machine."""
+_FILE_KEYS, _SERVER_KEYS = {"path"}, {"url", "table", "schema", "tls", "ca", "password_env", "passfile"}
+_KEYS_OF_KIND = {"parquet": _FILE_KEYS, "csv": _FILE_KEYS, "duckdb": {"path", "table"}, "postgres": _SERVER_KEYS}
+_NEEDED = {"parquet": ("path",), "csv": ("path",), "duckdb": ("path", "table"), "postgres": ("url", "table")}
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]|%2F.*")
+_URL = re.compile(
+    r"postgresql://[A-Za-z0-9._~-]+@([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]|%2F[A-Za-z0-9._%-]+)(:[0-9]{1,5})?/[A-Za-z0-9._~-]+"
+)
 
-    kind: Literal["parquet", "csv", "duckdb"]
-    path: str = Field(min_length=1, max_length=4096)
+
+class Source(Value):
+    """Where the table is: a file on the party's own machine, or a PostgreSQL table.
+
+    `url` is postgresql://user@host:port/database, without a password, which `password_env` (a variable's name) or
+    `passfile` (a libpq password file) gives. `tls` is verify-full unless the owner says otherwise; `ca` is the file of
+    the server's authority, else the system's authorities are trusted.
+    """
+
+    kind: Literal["parquet", "csv", "duckdb", "postgres"]
+    path: str | None = Field(default=None, min_length=1, max_length=4096)
+    url: str | None = Field(default=None, max_length=1024)
     table: Name | None = None
+    schema_name: Name = Field(default="public", alias="schema")
+    tls: Literal["verify-full", "verify-ca", "disable"] = "verify-full"
+    ca: str | None = Field(default=None, min_length=1, max_length=4096)
+    password_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,127}$")] | None = None
+    passfile: str | None = Field(default=None, min_length=1, max_length=4096)
+
+    @field_validator("url")
+    @classmethod
+    def _an_address_without_secrets(cls, value: str | None) -> str | None:
+        found = _URL.fullmatch(value) if value is not None else None
+        port = int((found[2] or ":5432")[1:]) if found else 0
+        if value is not None and not 0 < port < 2**16:  # not repeated: it may hold a password
+            raise ValueError("the address is not of the form postgresql://user@host:port/database; mend `url`")
+        return value
 
     @model_validator(mode="after")
-    def _table_for_databases(self) -> "Source":
-        if (self.kind == "duckdb") != (self.table is not None):
-            raise ValueError("`table` goes with kind duckdb only; leave it out elsewhere")
+    def _keys_fit_the_kind(self) -> "Source":
+        said = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+        names = {"schema" if name == "schema_name" else name for name in said}
+        known = _KEYS_OF_KIND[self.kind]
+        for name in sorted(names - known - {"kind"}):
+            raise ValueError(f"`{name}` does not go with kind {self.kind}, whose keys are {', '.join(sorted(known))}")
+        missing = next((name for name in _NEEDED[self.kind] if getattr(self, name) is None), None)
+        if missing is not None:
+            raise ValueError(f"`{missing}` goes with kind {self.kind}; add it")
+        if self.password_env is not None and self.passfile is not None:
+            raise ValueError("`password_env` and `passfile` exclude each other; keep one")
+        if self.tls == "verify-ca" and self.ca is None:
+            raise ValueError("`tls: verify-ca` needs `ca`; name the file of the server's authority")
+        if self.tls == "disable" and self.url is not None and not _LOOPBACK.fullmatch(_host(self.url)):
+            raise ValueError("`tls: disable` is for loopback and sockets only; leave it out")
         return self
+
+
+def _host(url: str) -> str:
+    found = _URL.fullmatch(url)
+    return found[1] if found else ""
 
 
 class Column(Value):

@@ -7,7 +7,7 @@ a secret (keys in it are public). Claim names and meaning follow RFC 7519 sectio
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from policies.canonical import canonical, digest
 from policies.contract import Country, Name, Purpose, Slug
@@ -27,6 +27,11 @@ ORDER_TYPE = "inbond-job+jws"
 Identity = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9:/._@-]+$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hexadecimal")]
 Instant = Annotated[int, Field(ge=0, le=2**40, description="seconds since 1970-01-01T00:00:00Z")]
+
+
+Literalised = Annotated[
+    StrictBool | StrictInt | StrictFloat | StrictStr, Field(description="what `$name` in the SQL stands for")
+]
 
 
 class RecipeRef(Value):
@@ -68,7 +73,11 @@ class Recipient(Value):
 
 
 class JobSpec(Value):
-    """A job as its author writes it."""
+    """A job as its author writes it.
+
+    `matching` says which joins of two owners' rows may be planned: `hidden` ones only, where nobody learns who matched,
+    `fast` ones only, or the cheapest that all owners permit.
+    """
 
     kind: Literal["train", "query"]
     name: Slug
@@ -79,6 +88,8 @@ class JobSpec(Value):
     rounds: int | None = Field(default=None, ge=1, le=MAX_ROUNDS)
     strategy: str | None = Field(default=None, pattern=r"^[A-Z][A-Za-z0-9]{1,31}$")
     sql: str | None = Field(default=None, min_length=1, max_length=MAX_SQL_CHARACTERS)
+    parameters: dict[Name, Literalised] = Field(default_factory=dict, max_length=64)
+    matching: Literal["auto", "hidden", "fast"] = "auto"
     protection: Literal["encrypted", "plain"] = "encrypted"
     key_mode: Literal["shared", "holder"]
     minimum_parties: int = Field(default=2, ge=2, le=MAX_PARTIES)
@@ -97,8 +108,12 @@ class JobSpec(Value):
     def _parts_of_the_kind(self) -> "JobSpec":
         if self.kind == "train":
             _wanted(self, present=("recipe", "rounds"), absent=("sql",))
+            if self.parameters or self.matching != "auto":
+                raise ValueError("a train job has no SQL; leave `parameters` and `matching` out")
         else:
             _wanted(self, present=("sql",), absent=("recipe", "rounds"))
+            if any(isinstance(value, str) and len(value) > MAX_PARAMETER_BYTES for value in self.parameters.values()):
+                raise ValueError(f"a parameter is too long; at most {MAX_PARAMETER_BYTES} characters")
             if self.key_mode != "holder":
                 raise ValueError("a query's answer is under the researcher's key; leave `key_mode` out")
         if self.strategy is not None and (self.kind, self.protection) != ("train", "plain"):

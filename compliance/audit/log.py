@@ -271,8 +271,9 @@ def _grow(head: Head, entries: Sequence[tuple[Entry, bytes]]) -> tuple[Head, lis
         link = next_link(link, leaf)
         rows.append((number, entry.type.value, entry.job, data, leaf, link))
         completed = frontier.append(leaf)
-        kept = range(TILE_LEVELS, len(completed) + 1, TILE_LEVELS)
-        nodes += [(level, number >> level, completed[level - 1]) for level in kept]
+        if len(completed) >= TILE_LEVELS:  # one entry in sixteen
+            kept = range(TILE_LEVELS, len(completed) + 1, TILE_LEVELS)
+            nodes += [(level, number >> level, completed[level - 1]) for level in kept]
     return Head(head.origin, head.vkey, frontier, link), rows, nodes
 
 

@@ -4,6 +4,7 @@ Leaf hashes live beside their entries; of the interior nodes only every fourth l
 costs a sixteenth of a row more and any node is at most sixteen reads and fifteen hashes away.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from compliance.merkle import Frontier, node_hash
 
 TILE_LEVELS = 4
 """Distance between kept levels: 2^4 hashes are one short range scan."""
+ROOM = 6 << 20
+"""Bytes that `_make_room` writes: SQLite's page cache holds 2 MiB of them back, and its WAL begins anew at 4 MiB."""
 PAGE = 512
 """Rows read at a time, so that a long listing holds no lock and no memory."""
 
@@ -74,7 +77,9 @@ class AuditStore:
     @classmethod
     def open(cls, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Self:
         """Open for writing, creating the file where it is missing."""
-        return cls(path, open_database(path, "audit", LogUnavailable, busy_seconds=busy_seconds))
+        connection = open_database(path, "audit", LogUnavailable, busy_seconds=busy_seconds)
+        _make_room(connection)
+        return cls(path, connection)
 
     @classmethod
     def read_only(cls, path: Path) -> Self:
@@ -192,3 +197,17 @@ class AuditStore:
     def _rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         with translated(self.path, LogUnavailable):
             return self._connection.execute(query, values).fetchall()
+
+
+def _make_room(connection: sqlite3.Connection) -> None:
+    """Grow the WAL file to its full length, by a transaction that is rolled back.
+
+    An fsync takes a third less time where the file does not grow; without this, a node's first 450 entries pay for it.
+    """
+    with contextlib.suppress(sqlite3.Error):  # a disk without room is slower, and no reason to keep no log
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("CREATE TABLE room (room BLOB)")
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM,))
+        finally:
+            connection.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from inbond.flower import array_of
 
 Vector = NDArray[Any]
 FIELD = "v"
+TO, FROM = "to.", "from."  # a party's mail to and from another party of its job, by the other's name
 
 
 class BadContent(InbondError):

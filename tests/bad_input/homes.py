@@ -166,7 +166,7 @@ class Party:
         """Ask for admission, as the coordinator does."""
         made = plan or self.plan(order)
         body = codec.encode(
-            RecordDict({"admit": settings(order=[token], plan=[made.model_dump_json()], sum_key=SUM_KEY)})
+            RecordDict({"admit": settings(order=[token], plan=[made.model_dump_json()], contracts=[], sum_key=SUM_KEY)})
         )
         return self.door.handle(self.request(order.jti, kind, made.digest(), body=body))
 

@@ -113,7 +113,7 @@ def test_a_replayed_order_is_refused_by_a_signed_verdict(party: Party) -> None:
     assert party.admit(order, token).status == "ok"
     plan = party.plan(order)
     again = party.request(order.jti, "admit", plan.digest(), attempt=1)
-    body = record(order=[token], plan=[plan.model_dump_json()], sum_key=b"the researcher's public key")
+    body = record(order=[token], plan=[plan.model_dump_json()], contracts=[], sum_key=b"the researcher's public key")
     reply = party.door.handle(replace(again, body=codec.encode(RecordDict({"admit": body}))))
     verdict = payload_of(texts(codec.decode(reply.body), "verdict", "token")[0])
     assert verdict["effect"] == "deny"
@@ -249,7 +249,7 @@ words = st.text(max_size=40) | st.sampled_from(["query.start", "train", "../../e
 def test_no_body_and_no_header_makes_the_door_raise_or_say_why(party: Party, data: st.DataObject) -> None:
     job, plan = _standing(party)
     party.jobs.script = {"query.start": roster_reply}
-    good = codec.encode(RecordDict({"admit": record(order=["x"], plan=["{}"], sum_key=b"k")}))
+    good = codec.encode(RecordDict({"admit": record(order=["x"], plan=["{}"], contracts=[], sum_key=b"k")}))
     head = bytearray(good[0])
     for _ in range(data.draw(st.integers(0, 6))):
         head[data.draw(st.integers(0, len(head) - 1))] = data.draw(st.integers(0, 255))

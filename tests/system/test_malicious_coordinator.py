@@ -85,7 +85,11 @@ class Hub:
 
     def verdict(self, party: str, kind: str = "admit") -> str:
         content = RecordDict(
-            {"admit": settings(order=[self.token], plan=[json.dumps(self.plan.payload())], sum_key=self._keys[1])}
+            {
+                "admit": settings(
+                    order=[self.token], plan=[json.dumps(self.plan.payload())], contracts=[], sum_key=self._keys[1]
+                )
+            }
         )
         reply = self.tell(party, self.request(party, kind, "", content))
         assert reply.status == "ok"
@@ -230,7 +234,11 @@ def test_a_tampered_or_partial_sum_releases_nothing(hub: Hub) -> None:
 def test_an_order_cannot_be_replayed_to_a_party(hub: Hub) -> None:
     hub.verdict("p1")
     content = RecordDict(
-        {"admit": settings(order=[hub.token], plan=[json.dumps(hub.plan.payload())], sum_key=hub._keys[1])}
+        {
+            "admit": settings(
+                order=[hub.token], plan=[json.dumps(hub.plan.payload())], contracts=[], sum_key=hub._keys[1]
+            )
+        }
     )
     request = replace(hub.request("p1", "admit", "", content), id="f" * 32)
     token = texts(codec.decode(hub.tell("p1", request).body), "verdict", "token")[0]

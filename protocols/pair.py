@@ -1,0 +1,62 @@
+"""A channel between two parties of one job, through a coordinator that only carries it.
+
+Who learns what: the coordinator learns sizes; the peer learns the content. Keys come from the two parties' X25519
+epoch keys, which their signed verdicts vouch for, so a box authenticates its sender as well. Each direction has a key
+of its own (RFC 5869); the content is under AES-256-GCM (NIST SP 800-38D) with a random nonce, and the label of the
+message is bound to it, so that a box cannot be carried to another job, round or reader.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from protocols.errors import PeerViolation
+from protocols.masking import KEY_BYTES, EpochKey, pair_seed
+
+NONCE_BYTES = 12
+OVERHEAD = NONCE_BYTES + 16
+
+
+class PairChannel:
+    """What `me` seals for `peer` and opens from it; `digest` (32 bytes) is what both agreed on: the roster.
+
+    Raises PeerViolation for a peer's key that is malformed or of low order.
+    """
+
+    def __init__(
+        self,
+        own: EpochKey,
+        peer_public: bytes,
+        *,
+        digest: bytes,
+        me: str,
+        peer: str,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        seed = pair_seed(own, peer_public, digest=digest, me=me, peer=peer)
+        self._out, self._in = (AESGCM(_key(seed, sender)) for sender in (me, peer))
+        self._peer, self._random = peer, random
+
+    def seal(self, label: str, content: bytes | memoryview) -> bytes:
+        """`content` for the peer alone: `OVERHEAD` bytes longer."""
+        nonce = self._random(NONCE_BYTES)
+        return nonce + self._out.encrypt(nonce, content, label.encode())
+
+    def open(self, label: str, box: bytes | memoryview) -> bytes:
+        """The content of a box that the peer sealed under `label`; raises PeerViolation for any other."""
+        if len(box) < OVERHEAD:
+            raise PeerViolation("a box is too short", where=self._peer, right="send it whole")
+        try:
+            return self._in.decrypt(bytes(box[:NONCE_BYTES]), box[NONCE_BYTES:], label.encode())
+        except InvalidTag:
+            raise PeerViolation("a box does not open", where=self._peer, right="seal it for this round") from None
+
+
+def _key(seed: bytes, sender: str) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"inbond pair channel v1" + sender.encode()).derive(seed)

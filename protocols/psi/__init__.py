@@ -1,0 +1,1 @@
+"""Private set intersection: the elliptic-curve and the OT-extension engine, from their groups to their roles."""
