@@ -49,7 +49,13 @@ def client(answer: Answer) -> ClientApp:
 def run(answer: Answer) -> Context:
     """Run the ServerApp over parties of which the last one gives `answer`; its context afterwards."""
     apps = {name: client(same) for name in PARTIES[:-1]} | {PARTIES[-1]: client(answer)}
-    config: UserConfig = {"rounds": ROUNDS, "timeout": 30.0, "strategy": "FedAvg", "owner_opens": False}
+    config: UserConfig = {
+        "rounds": ROUNDS,
+        "timeout": 30.0,
+        "strategy": "FedAvg",
+        "owner_opens": False,
+        "joined": False,
+    }
     state = RecordDict({JOB: settings(parties=list(PARTIES), verdicts=[""] * len(PARTIES))})
     context = Context(run_id=1, node_id=flower.SERVER_NODE_ID, node_config={}, state=state, run_config=config)
     app(InProcessGrid(apps), context)

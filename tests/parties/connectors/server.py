@@ -86,17 +86,18 @@ class Server:
 def _run(folder: Path, command: Sequence[str | Path]) -> None:
     """Run a tool of the server, which refuses to run as root."""
     user = _unprivileged()
-    done = subprocess.run(
-        list(map(str, command)),
-        cwd=folder,
-        user=user.pw_uid if user else None,
-        group=user.pw_gid if user else None,
-        extra_groups=[] if user else None,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "errors").open("wb"),
-        check=False,
-    )
+    with (folder / "errors").open("wb") as errors:
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=folder,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            check=False,
+        )
     if done.returncode:
         logs = (path.read_text("utf-8", "replace") for path in (folder / "errors", folder / "log") if path.exists())
         raise NoServer(f"{command[0]} failed: {' '.join(logs)[-2000:]}")
