@@ -21,6 +21,13 @@ MEANINGS = {
     "append_per_s": "audit entries made durable one by one",
     "append_group100_per_s": "audit entries made durable a hundred at a time",
     "inclusion_proof_ms": "proof that one entry is in the log",
+    "psi_ot_s_100k": "intersection of 100,000 by 100,000 items by OT extension, two processes",
+    "psi_ot_s_1M": "the same with a million items each",
+    "psi_ot_s_10M": "the same with ten million items each, once",
+    "psi_ec_s_100k": "intersection of 100,000 by 100,000 items on ristretto255, two processes",
+    "psi_ot_bytes_per_element": "bytes of all messages of OT extension per item of one side",
+    "psi_peak_rss_mb_1M": "peak resident memory of the larger of the two processes",
+    "psi_peak_rss_mb_10M": "the same with ten million items each",
 }
 PEERS = {
     "Flower": "`pip install flwr==1.41.0` (a dependency of inbond; its SuperLink and SuperNodes come with it)",
@@ -28,6 +35,7 @@ PEERS = {
     "NVFLARE's CKKS parameters": "TenSEAL, a dependency of inbond",
     "cedarpy": "a dependency of inbond",
     "pymerkle": "`pip install pymerkle==7.0.0`",
+    "openmined-psi and SPU": "in an environment of their own, `.venv-peers`; `benchmarks/psi.py` says how to make it",
     "plain SQLite": "Python's own `sqlite3`: the floor, with no hashing, index or tree",
 }
 

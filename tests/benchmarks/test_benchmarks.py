@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +24,7 @@ UNMEASURED = Row("append_per_s", "entries/s", 4600.0, "pymerkle", None, None, ">
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Benchmarks that take no time."""
     monkeypatch.setattr(command, "BENCHMARKS", {"audit": lambda: [MEASURED, UNMEASURED], "policy": lambda: [MEASURED]})
+    monkeypatch.setattr(command, "SIZED", {})
 
 
 def check(rows: list[Row], metrics: set[str]) -> None:
@@ -108,6 +110,27 @@ def test_an_unknown_name_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert shown.out == ""
     assert re.fullmatch(r"benchmarks: no benchmark 'speed'; one of audit, policy, all\n", shown.err)
+
+
+def test_sizes_go_to_a_benchmark_that_takes_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def sized(sizes: Sequence[int] | None) -> list[Row]:
+        asked.append(sizes)
+        return [MEASURED]
+
+    monkeypatch.setattr(command, "SIZED", {"psi": sized})
+    assert command.main(["psi", "--n", "1000", "--n", "2000", "--json"]) == 0
+    assert command.main(["psi"]) == 0
+    assert asked == [[1000, 2000], None]
+    capsys.readouterr()
+    assert command.main(["psi", "--n", "0"]) == 2
+    assert "--n 0 is no size" in capsys.readouterr().err
+    assert command.main(["audit", "--n", "5"]) == 2
+    assert "--n does not go with audit; it goes with psi" in capsys.readouterr().err
+    assert len(asked) == 2
 
 
 @pytest.mark.usefixtures("quick")
