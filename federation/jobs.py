@@ -129,11 +129,12 @@ class JobManager:
 
     def plan(self, order: JobOrder) -> Plan:
         """The plan of an order over the parties' published contracts; raises InvalidInput."""
-        contracts = {
-            name: entry.contracts[order.spec.dataset]
-            for name, entry in self.catalogues().items()
-            if order.spec.dataset in entry.contracts
-        }
+        dataset, entries = order.spec.dataset, self.catalogues()
+        contracts = {name: one.contracts[dataset] for name, one in entries.items() if dataset in one.contracts}
+        if not contracts:
+            known = sorted({name for one in entries.values() for name in one.contracts})
+            right = f"the datasets are {', '.join(known)}" if known else "wait until a party has joined"
+            raise InvalidInput(f"no party offers dataset `{dataset}`", where="job: dataset", right=right)
         country = self._node.config.node.country
         return make_plan(order, contracts, recipe_info(order.spec), coordinator_country=country)
 

@@ -12,6 +12,7 @@ import pytest
 
 from compliance.audit.entry import EntryType
 from compliance.errors import LogUnavailable
+from federation.catalogue import PartyEntry
 from federation.jobs import JobManager, Running
 from federation.store import CoordinatorStore
 from inbond.errors import InbondError, Refused
@@ -19,11 +20,13 @@ from inbond.messages import Reply
 from inbond.node import Node, utc_now
 from inbond.orders import sign_order
 from policies.bundle import load_baseline
+from policies.contract import load_contract
 from policies.engine import Engine
+from policies.errors import InvalidInput
 from policies.job import JobOrder
 from policies.job_state import FINAL_STATES
 from tests.bad_input.homes import CONSORTIUM, certified_home
-from tests.policies.samples import query_spec
+from tests.policies.samples import CONTRACT, query_spec
 from tests.support.authority import TestAuthority
 
 AUTHORITY = TestAuthority(CONSORTIUM)
@@ -77,6 +80,17 @@ def test_a_job_that_nobody_can_answer_is_refused_with_the_reason(manager: JobMan
     assert (row.state, "no party offers dataset" in row.reason) == ("refused", True)
     states = [body["state"] for _, _, body in manager._store.events(order.jti) if body["event"] == "state"]
     assert (states[0], states[-1]) == ("submitted", "refused")
+
+
+def test_an_unknown_dataset_is_refused_with_those_that_there_are(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = load_contract(CONTRACT, "orders.yaml")
+    entries = {"p1": PartyEntry("p1", "DE", {"orders": contract, "returns": contract})}
+    monkeypatch.setattr(manager, "catalogues", lambda: entries)
+    order, _ = _order(dataset="stock", sql="SELECT COUNT(*) FROM stock")
+    with pytest.raises(InvalidInput, match="no party offers dataset `stock`; the datasets are orders, returns"):
+        manager.plan(order)
 
 
 def test_a_full_log_keeps_a_job_from_running_but_not_from_being_stopped(
