@@ -14,63 +14,26 @@ encrypt and decrypt in `inbond.cipher_process`.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tenseal.sealapi as seal
-from pyarrow import Codec
 
+from protocols.containers import CIPHER_PREFIX, PLAIN_PREFIX, SEED_BYTES, SEED_PREFIX, U8, Bytes, Scratch, narrow, widen
 from protocols.errors import MisuseError, PeerViolation
 from protocols.packing import U64
 from protocols.params import BfvParams, check_security
 
-Bytes = bytes | bytearray | memoryview
-U8 = npt.NDArray[np.uint8]
-
 FRESH, SUM, SECRET, PUBLIC = 1, 2, 3, 4  # what a blob holds
-SEED_BYTES = 64
 MAX_ROWS = 1 << 14  # 67 million parameters at SHARED_2048; larger updates go by slices
 _HEADER = struct.Struct("<4sBBHI8s")  # magic, version, kind, summands, rows, parameter tag
 _MAGIC, _VERSION = b"IBHE", 1
 _EXPAND = True  # let SEAL make its whole chain; with these primes that is one level
 _BLOCK = 64  # rows unpacked at a time: 1-5 MB, whatever the number of rows
-
-# SEAL 4's layout after the 16-byte outer header: parms_id 32, ntt flag 1, four 64-bit sizes and a double
-# (size, degree, primes, scale, correction), inner header 16, count 8, coefficients; seeded ones end in
-# header 16, generator type 1, seed 64. A plaintext: parms_id 32, count 8, scale 8, inner header 16, count 8,
-# coefficients.
-_OUTER = 16
-_CIPHER_PREFIX = 32 + 1 + 5 * 8 + 16 + 8
-_SEED_PREFIX = 16 + 1
-_PLAIN_PREFIX = 32 + 8 + 8 + 16 + 8
-
-
-class _Scratch:
-    """A memory file, since SEAL saves to and loads from paths only."""
-
-    def __init__(self) -> None:
-        self._fd = os.memfd_create("inbond-seal", os.MFD_CLOEXEC)
-        self.path = f"/proc/self/fd/{self._fd}"
-
-    def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self._fd)
-
-    def put(self, *parts: Bytes) -> None:
-        """Make the file hold these parts and nothing else."""
-        os.ftruncate(self._fd, os.pwritev(self._fd, parts, 0))
-
-    def save(self, thing: Any) -> bytes:
-        """Return SEAL's compressed serialisation of `thing`; SEAL truncates the file first."""
-        thing.save(self.path)
-        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
 
 
 class _Ring:
@@ -79,9 +42,8 @@ class _Ring:
     def __init__(self, params: BfvParams) -> None:
         self.params = check_security(params)
         self.context = _context(params)
-        self.scratch = _Scratch()
+        self.scratch = Scratch()
         self.words = params.degree * len(params.primes)  # coefficients of one polynomial
-        self._zstd = Codec("zstd")
         self._zeros = np.zeros(self.words, np.uint64)
         self._make_templates()
 
@@ -89,28 +51,17 @@ class _Ring:
         """Let SEAL write one ciphertext of zero under a throwaway key, and keep all but its coefficients."""
         key = seal.KeyGenerator(self.context).secret_key()
         fresh = seal.Encryptor(self.context, key).encrypt_zero_symmetric()
-        seeded, raw = self._template(fresh, _CIPHER_PREFIX + 8 * self.words + _SEED_PREFIX + SEED_BYTES)
-        self._seeded = seeded + raw[:_CIPHER_PREFIX]
-        self._seed_prefix = raw[_CIPHER_PREFIX + 8 * self.words : -SEED_BYTES]
+        seeded, raw = self.scratch.template(fresh, CIPHER_PREFIX + 8 * self.words + SEED_PREFIX + SEED_BYTES)
+        self._seeded = seeded + raw[:CIPHER_PREFIX]
+        self._seed_prefix = raw[CIPHER_PREFIX + 8 * self.words : -SEED_BYTES]
         cipher = seal.Ciphertext()
         cipher.load(self.context, self.scratch.path)
-        full, raw = self._template(cipher, _CIPHER_PREFIX + 16 * self.words)
-        self._full = full + raw[:_CIPHER_PREFIX]
+        full, raw = self.scratch.template(cipher, CIPHER_PREFIX + 16 * self.words)
+        self._full = full + raw[:CIPHER_PREFIX]
         plain = seal.Plaintext()
         plain.resize(self.params.degree)
-        head, raw = self._template(plain, _PLAIN_PREFIX + 8 * self.params.degree)
-        self._plain = head + raw[:_PLAIN_PREFIX]
-
-    def _template(self, thing: Any, size: int) -> tuple[bytes, bytes]:
-        """An outer header that announces no compression, and the `size` uncompressed bytes after it."""
-        raw = bytes(self._save(thing, size))
-        head = self.scratch.save(thing)[:_OUTER]
-        return head[:5] + b"\0" + head[6:8] + struct.pack("<Q", _OUTER + size), raw
-
-    def _save(self, thing: Any, size: int) -> memoryview:
-        """The `size` uncompressed bytes of SEAL's serialisation."""
-        blob = memoryview(self.scratch.save(thing))[_OUTER:]
-        return memoryview(self._zstd.decompress(blob, decompressed_size=size))
+        head, raw = self.scratch.template(plain, PLAIN_PREFIX + 8 * self.params.degree)
+        self._plain = head + raw[:PLAIN_PREFIX]
 
     def plaintext(self, slots: U64) -> Any:
         """One row of slots (degree,) as SEAL's plaintext."""
@@ -122,19 +73,19 @@ class _Ring:
     def slots(self, plain: Any, row: U64) -> None:
         """Write SEAL's plaintext to one row of slots (degree,); SEAL leaves leading zeros out."""
         count = plain.coeff_count()
-        raw = self._save(plain, _PLAIN_PREFIX + 8 * count)
-        row[:count] = np.frombuffer(raw, "<u8", count, _PLAIN_PREFIX)
+        raw = self.scratch.raw(plain, PLAIN_PREFIX + 8 * count)
+        row[:count] = np.frombuffer(raw, "<u8", count, PLAIN_PREFIX)
         row[count:] = 0
 
     def split_seeded(self, fresh: Any) -> tuple[U64, bytes]:
         """A fresh symmetric ciphertext as its first polynomial (primes * degree,) and its seed."""
-        raw = self._save(fresh, _CIPHER_PREFIX + 8 * self.words + _SEED_PREFIX + SEED_BYTES)
-        return np.frombuffer(raw, "<u8", self.words, _CIPHER_PREFIX), bytes(raw[-SEED_BYTES:])
+        raw = self.scratch.raw(fresh, CIPHER_PREFIX + 8 * self.words + SEED_PREFIX + SEED_BYTES)
+        return np.frombuffer(raw, "<u8", self.words, CIPHER_PREFIX), bytes(raw[-SEED_BYTES:])
 
     def split_full(self, cipher: Any) -> U64:
         """A ciphertext as its two polynomials (2 * primes * degree,)."""
-        raw = self._save(cipher, _CIPHER_PREFIX + 16 * self.words)
-        return np.frombuffer(raw, "<u8", 2 * self.words, _CIPHER_PREFIX)
+        raw = self.scratch.raw(cipher, CIPHER_PREFIX + 16 * self.words)
+        return np.frombuffer(raw, "<u8", 2 * self.words, CIPHER_PREFIX)
 
     def load_full(self, words: U64) -> Any:
         """The ciphertext of two polynomials `words` (2, primes, degree)."""
@@ -230,7 +181,7 @@ class _Blob:
             ciphertext,
                 which would be readable by anybody).
         """
-        block = _widen(self.body[start : start + _BLOCK], self.params.word_bytes)
+        block = widen(self.body[start : start + _BLOCK], self.params.word_bytes)
         words = block.reshape(len(block), -1, len(self.params.primes), self.params.degree)
         limit = np.array(self.params.primes, np.uint64)[:, None]
         _require(bool((words < limit).all()), "a coefficient exceeds its prime", "reduce it")
@@ -250,27 +201,6 @@ def _read_header(params: BfvParams, blob: Bytes) -> tuple[int, int, int]:
 
 def _header(params: BfvParams, kind: int, rows: int, summands: int = 0) -> bytes:
     return _HEADER.pack(_MAGIC, _VERSION, kind, summands, rows, params.tag)
-
-
-def _narrow(words: U64, width: int, body: U8) -> None:
-    """Words, any shape, to `width` little-endian bytes each in `body` (contiguous)."""
-    unit, each = _unit(width)
-    narrow = body.reshape(-1).view(unit).reshape(-1, each * width // 8)
-    narrow[:] = words.reshape(-1).view(unit).reshape(-1, each)[:, : each * width // 8]
-
-
-def _unit(width: int) -> tuple[type[np.uint8 | np.uint16], int]:
-    """The widest type that divides `width` bytes, as moving it is quickest, and how many fill a word."""
-    return (np.uint16, 4) if width % 2 == 0 else (np.uint8, 8)
-
-
-def _widen(body: npt.NDArray[np.uint8], width: int) -> U64:
-    """Bytes (rows, n * width) to words (rows, n)."""
-    unit, each = _unit(width)
-    words = np.zeros((body.shape[0], body.shape[1] // width), np.uint64)
-    narrow = np.ascontiguousarray(body).view(unit).reshape(-1, each * width // 8)
-    words.reshape(-1).view(unit).reshape(-1, each)[:, : each * width // 8] = narrow
-    return words
 
 
 def _require(condition: bool, what: str, right: str) -> None:
@@ -365,7 +295,7 @@ class Encryptor:
             zero, seed = self._ring.split_seeded(self._seal.encrypt_zero_symmetric())
             words = zero + _scale(self._params, row)
             np.minimum(words, words - prime, out=words)
-            _narrow(words, width, target)
+            narrow(words, width, target)
             seeds.append(seed)
         return body.tobytes(), b"".join(seeds)
 
@@ -375,7 +305,7 @@ class Encryptor:
         cipher = seal.Ciphertext()
         for row, target in zip(slots, body, strict=True):
             self._seal.encrypt(self._ring.plaintext(row), cipher)
-            _narrow(self._ring.split_full(cipher), width, target)
+            narrow(self._ring.split_full(cipher), width, target)
         return (body.tobytes(),)
 
 
@@ -395,7 +325,7 @@ def add(params: BfvParams, blobs: Sequence[Bytes]) -> bytes:
     _require(all(blob.rows == rows for blob in parsed), "blobs differ in rows", "send one row count")
     body = np.empty_like(parsed[0].body)
     for start in range(0, rows, _BLOCK):
-        _narrow(_add_block(params, parsed, start), params.word_bytes, body[start : start + _BLOCK])
+        narrow(_add_block(params, parsed, start), params.word_bytes, body[start : start + _BLOCK])
     seeds = (blob.seeds.tobytes() for blob in parsed)
     return b"".join((_header(params, SUM, rows, len(blobs)), body.tobytes(), *seeds))
 

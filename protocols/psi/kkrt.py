@@ -51,17 +51,25 @@ _CHUNK = 1 << 13  # items whose rows are hashed at once: 512 KiB
 class Receiver:
     """Learns the matches of its `digests` (n, 16), which are unique; buckets are asked for and answered in order.
 
-    Several requests may be under way: what is kept for each is 17 bytes an item.
+    Several requests may be under way: what is kept for each is 17 bytes an item. With an `offerer` of the same session
+    message 1 was its point, sent before the sizes were agreed on.
 
     Raises:
         MisuseError: digests of another shape, more than agreed, or not unique; a step out of order.
         PlacementFailed: by chance the items do not fit.
     """
 
-    def __init__(self, agreement: Agreement, digests: U8, *, random: Random = os.urandom) -> None:
+    def __init__(
+        self,
+        agreement: Agreement,
+        digests: U8,
+        *,
+        random: Random = os.urandom,
+        offerer: base_ot.Offerer | None = None,
+    ) -> None:
         self._agreement = agreement
         self._items = _Split(agreement, digests, agreement.receiver, agreement.receiver_capacity)
-        self._offerer = base_ot.Offerer(agreement.session, random)
+        self._offerer = offerer or base_ot.Offerer(agreement.session, random)
         self._transfer: tuple[Code, Streams, Streams] | None = None
         self._asked: deque[_Asked] = deque()
         self._requests = self._answers = 0

@@ -1,0 +1,364 @@
+"""Joins are exact for every engine, shape and sign; what is malformed, missing or out of order ends them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from protocols.errors import MisuseError, PeerViolation
+from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, KEY_BYTES, REPLY_BYTES, WIDTH
+from protocols.join.roles import AttributeSide, ValueSide
+from protocols.join.shares import open_table
+from protocols.join.terms import MODULI, ROUNDS, JoinTerms, session_of
+from protocols.psi.cuckoo import PlacementFailed
+from tests.protocols.join.pairs import HIDDEN, TERMS, Mails, Pair, items, many_to_one, talk, totals
+
+ENGINES = pytest.mark.parametrize("terms", [TERMS, HIDDEN], ids=["ot", "ec-hidden"])
+EMPTY = np.empty(0, np.int64)
+
+
+def joined(pair: Pair) -> tuple[AttributeSide, ValueSide]:
+    """Both sides after a join whose result was checked."""
+    a, b = pair.sides()
+    talk(a, b)
+    assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
+    return a, b
+
+
+@ENGINES
+@pytest.mark.parametrize("groups", [1, 3, 20])
+def test_joins_are_exact(terms: JoinTerms, groups: int) -> None:
+    """Negative values and weights, keys of one side only, several blocks of 8192 positions."""
+    joined(many_to_one(replace(terms, groups=groups), 9000 if terms.engine == "ot" else 400, seed=groups))
+
+
+@ENGINES
+def test_wide_joins_are_exact_beyond_one_modulus(terms: JoinTerms) -> None:
+    wide = replace(
+        terms, groups=1, wide=True, left_limits=(1 << 20, 1 << 20), right_limits=(1 << 40, 1 << 40), outputs=((0, 0),)
+    )
+    count = 4
+    left, right = np.full((count, 2), -(1 << 20)), np.full((count, 2), 1 << 40)
+    pair = Pair(wide, np.arange(count), np.zeros(count, np.int64), left, np.arange(count), right)
+    a, _ = joined(pair)
+    assert a.shares.shape == (2, 1, 1)
+
+
+@ENGINES
+@pytest.mark.parametrize(("own", "others"), [(0, 5), (5, 0), (0, 0), (1, 1), (6, 6)])
+def test_empty_sides_and_empty_intersections_give_zeros(terms: JoinTerms, own: int, others: int) -> None:
+    left, right = np.ones((own, 2), np.int64), np.ones((others, 2), np.int64)
+    joined(Pair(terms, np.arange(own), np.zeros(own, np.int64), left, 100 + np.arange(others), right))
+
+
+@ENGINES
+def test_weights_of_zero_and_of_both_signs_cancel(terms: JoinTerms) -> None:
+    left = np.array([[0, 0], [0, 5], [0, -5]])
+    right = np.array([[1, 1], [7, 7], [7, 7]])
+    joined(Pair(terms, np.arange(3), np.zeros(3, np.int64), left, np.arange(3), right))
+
+
+def test_a_key_may_stand_in_several_groups_of_the_hidden_engine_too() -> None:
+    """As lists of keys with equal rows: here two, one of which counts in both groups."""
+    keys = np.array([0, 1, 2, 3, 3, 4, 4, 5, 5])
+    groups = np.array([0, 0, 0, 0, 1, 0, 1, 0, 1])
+    left = np.stack([1 + groups, 2 - groups], axis=1)
+    pair = Pair(HIDDEN, keys, groups, left, np.arange(1, 8), np.arange(14).reshape(7, 2) - 3)
+    a, _ = joined(pair)
+    opening = a._matcher.opening()
+    assert len(opening) == 2 * 8
+
+
+def test_the_ot_engine_tells_the_attribute_side_which_rows_matched() -> None:
+    pair = many_to_one(TERMS, 300)
+    a, _ = joined(pair)
+    assert (a.matched == np.isin(pair.keys, pair.others)).all()
+
+
+def test_the_hidden_engine_does_not() -> None:
+    a, _ = joined(many_to_one(HIDDEN, 50))
+    with pytest.raises(MisuseError, match="not known"):
+        _ = a.matched
+
+
+def test_keys_of_lists_that_are_too_short_are_left_out_and_their_groups_named() -> None:
+    """Whoever learns how many of a list of one match would learn whether that one does."""
+    terms = replace(HIDDEN, minimum=4)
+    keys, groups = np.arange(9), np.array([0] * 4 + [1] * 2 + [2] * 3)
+    pair = Pair(terms, keys, groups, np.ones((9, 2), np.int64), keys, np.full((9, 2), 2))
+    a, b = pair.sides()
+    talk(a, b)
+    assert a.left_out == {1, 2}
+    assert open_table(totals(a, b), terms.moduli)[:, 0].tolist() == [8, 0, 0]
+
+
+def test_every_number_of_weights_and_lists_that_can_not_be_hidden_is_refused() -> None:
+    count = 1500
+    left = np.stack([np.arange(count), np.arange(count)], axis=1)
+    terms = replace(HIDDEN, left_limits=(2000, 2000))
+    with pytest.raises(MisuseError, match=r"different combinations.*other side the attribute side"):
+        AttributeSide(terms, items(np.arange(count)), np.zeros(count, np.int64), left)
+
+
+def test_shares_come_after_the_last_round_only() -> None:
+    a, b = many_to_one(TERMS, 20).sides()
+    talk(a, b, ROUNDS - 1)
+    for side in (a, b):
+        with pytest.raises(MisuseError, match="no shares yet"):
+            _ = side.shares
+
+
+# our own faults
+
+
+@pytest.mark.parametrize("limits", [(1000, 1000), (10, 1000)])
+def test_values_that_encode_who_matched_pass_the_limit(limits: tuple[int, int]) -> None:
+    """v_j = 2**j would show in the bits of a sum which rows went in; the declared limit cuts that short."""
+    crafted = np.stack([1 << np.arange(20), np.ones(20, np.int64)], axis=1)
+    with pytest.raises(MisuseError, match="right column passes its limit"):
+        ValueSide(replace(TERMS, right_limits=limits), items(np.arange(20)), crafted)
+
+
+def test_what_the_limit_lets_pass_of_an_encoding_is_its_own_bits() -> None:
+    limit = 1 << 9
+    values = np.minimum(1 << np.arange(20), limit)
+    assert len(np.unique(values)) <= limit.bit_length()
+
+
+def test_sums_that_could_wrap_are_refused_before_anything_is_sent() -> None:
+    count, limit = 3, MODULI[0] // 2 // 1000 // 3
+    terms = replace(TERMS, right_limits=(2 * limit, 1))
+
+    def value_side(value: int, **changes: int) -> ValueSide:
+        right = np.full((count, 2), 1)
+        right[:, 0] = value
+        return ValueSide(replace(terms, **changes), items(np.arange(count)), right)  # type: ignore[arg-type]
+
+    value_side(limit)
+    value_side(-limit)
+    for value, pairs in ((limit + 1, 1), (-limit - 1, 1), (limit, 2)):
+        with pytest.raises(MisuseError, match="could pass the modulus"):
+            value_side(value, pairs=pairs)
+    value_side(2 * limit, wide=True)
+
+
+def test_wide_sums_stay_within_64_bits() -> None:
+    terms = replace(TERMS, wide=True, left_limits=(1 << 21, 1), right_limits=(1 << 41, 1))
+    with pytest.raises(MisuseError, match="could pass the modulus"):
+        ValueSide(terms, items(np.arange(2)), np.full((2, 2), [1 << 41, 1]))
+
+
+@ENGINES
+def test_rows_that_do_not_fit_the_terms_are_refused(terms: JoinTerms) -> None:
+    names, groups, left = items(np.arange(3)), np.array([0, 1, 2]), np.ones((3, 2), np.int64)
+
+    def attribute(names: list[bytes] = names, groups: object = groups, left: object = left) -> AttributeSide:
+        return AttributeSide(terms, names, groups, left)  # type: ignore[arg-type]
+
+    attribute()
+    cases: list[tuple[str, Callable[[], object]]] = [
+        ("wrong shape", lambda: attribute(groups=groups[:2])),
+        ("wrong shape", lambda: attribute(groups=groups.astype(np.int32))),
+        ("wrong shape", lambda: attribute(left=left[:, :1])),
+        ("wrong shape", lambda: attribute(left=left.astype(float))),
+        ("out of range", lambda: attribute(groups=groups + 1)),
+        ("out of range", lambda: attribute(groups=groups - 1)),
+        ("passes its limit", lambda: attribute(left=left * 1001)),
+        ("passes its limit", lambda: attribute(left=left * np.iinfo(np.int64).min)),
+        ("twice in a group", lambda: attribute(names=[names[0]] * 3, groups=groups * 0)),
+        ("occurs twice", lambda: ValueSide(terms, [names[0]] * 3, left)),
+        ("wrong shape", lambda: ValueSide(terms, names, left[:2])),
+    ]
+    for what, make in cases:
+        with pytest.raises(MisuseError, match=what):
+            make()
+
+
+def test_sets_larger_than_agreed_are_refused_on_our_side() -> None:
+    small = replace(TERMS, largest=(4, 4))
+    for terms in (small, replace(small, engine="ec-hidden")):
+        with pytest.raises(MisuseError, match="larger than agreed"):
+            AttributeSide(terms, items(np.arange(5)), np.zeros(5, np.int64), np.ones((5, 2), np.int64))
+        with pytest.raises(MisuseError, match="larger than agreed"):
+            ValueSide(terms, items(np.arange(5)), np.ones((5, 2), np.int64))
+
+
+def test_a_placement_that_fails_says_which_engine_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = many_to_one(TERMS, 50).sides()
+    monkeypatch.setattr("protocols.psi.cuckoo._ROUNDS", 0)
+    with pytest.raises(PlacementFailed, match="elliptic"):
+        talk(a, b)
+    with pytest.raises(MisuseError):
+        _ = a.shares
+
+
+# the peer's faults
+
+
+@ENGINES
+def test_a_set_blown_up_to_probe_for_members_shows_in_its_announced_size(terms: JoinTerms) -> None:
+    """The honest side allows what the plan says; the peer, with larger terms, announces ten times as many keys."""
+    plan = replace(terms, largest=(64, 64))
+    pair = many_to_one(replace(terms, groups=3), 640)
+    a, b = pair.sides()
+    honest_a, honest_b = many_to_one(plan, 60).sides()
+    openings = a.step(1, None), b.step(1, None)
+    honest_a.step(1, None), honest_b.step(1, None)
+    with pytest.raises(PeerViolation, match="not allowed"):
+        honest_b.step(2, openings[0])
+    with pytest.raises(PeerViolation, match="not allowed"):
+        honest_a.step(2, openings[1])
+
+
+def test_lists_shorter_than_the_minimum_are_refused_by_the_value_side() -> None:
+    """A group of one, to learn of one person: the plan's minimum is seen in the list's size."""
+    left = np.ones((5, 2), np.int64)
+    a = AttributeSide(HIDDEN, items(np.arange(5)), np.array([0, 0, 0, 0, 1]), left)
+    b = ValueSide(replace(HIDDEN, minimum=4), items(np.arange(5)), left)
+    b.step(1, None)
+    with pytest.raises(PeerViolation, match="not allowed"):
+        b.step(2, a.step(1, None))
+
+
+@ENGINES
+def test_parties_with_other_terms_find_no_match(terms: JoinTerms) -> None:
+    pair = many_to_one(terms, 40)
+    a, _ = pair.sides()
+    _, b = replace(pair, terms=replace(terms, session=session_of(bytes(32), "a", "b"))).sides()
+    talk(a, b)
+    assert not open_table(totals(a, b), terms.moduli).any()
+
+
+@ENGINES
+def test_rounds_out_of_order_end_a_join(terms: JoinTerms) -> None:
+    for wrong in (0, 2, 6, 7, -1):
+        for side in many_to_one(terms, 10).sides():
+            with pytest.raises(PeerViolation, match="out of order"):
+                side.step(wrong, None)
+            with pytest.raises(PeerViolation, match="out of order"):
+                side.step(1, None)
+
+
+@ENGINES
+def test_a_finished_join_does_nothing_more_and_a_replayed_round_takes_its_shares_away(terms: JoinTerms) -> None:
+    a, b = joined(many_to_one(terms, 10))
+    for side in (a, b):
+        with pytest.raises(PeerViolation, match="out of order"):
+            side.step(6, None)
+        with pytest.raises(MisuseError):
+            _ = side.shares
+
+
+def recorded(pair: Pair) -> Mails:
+    return talk(*pair.sides())
+
+
+@ENGINES
+def test_mails_that_are_missing_cut_or_not_due_end_a_join(terms: JoinTerms) -> None:
+    """Each mail of each round in turn: replaced by nothing, a byte less, a byte more, or sent where none is due."""
+    pair = many_to_one(terms, 30)
+    mails = recorded(pair)
+    for victim in (0, 1):
+        for number in range(2, ROUNDS + 1):
+            good = mails[number - 2][1 - victim]
+            bad = (b"", b"junk") if good is None else (None, good[:-1], good + b"\0", b"")
+            for mail in bad:
+                sides = pair.sides()
+                _until(sides, victim, number)
+                with pytest.raises(PeerViolation):
+                    sides[victim].step(number, mail)
+                with pytest.raises(MisuseError):
+                    _ = sides[victim].shares
+
+
+def _until(sides: tuple[AttributeSide, ValueSide], victim: int, number: int) -> tuple[bytes | None, bytes | None]:
+    """Both sides up to round `number` of the victim; what they sent last."""
+    sent: tuple[bytes | None, bytes | None] = (None, None)
+    for turn in range(1, number):
+        sent = sides[0].step(turn, sent[1]), sides[1].step(turn, sent[0])
+    assert sides[victim]._round == number - 1
+    return sent
+
+
+def _tampered(part: int, value: bytes) -> Callable[[bytes], bytes]:
+    return lambda mail: mail[:part] + value + mail[part + len(value) :] if part >= 0 else mail[:part] + value
+
+
+LARGE = b"\xff" * WIDTH  # no coefficient
+POLYNOMIAL = len(DATA) * DEGREE * WIDTH
+
+
+@ENGINES
+def test_encrypted_columns_and_keys_that_are_malformed_are_refused(terms: JoinTerms) -> None:
+    pair = many_to_one(terms, 30)
+    a, b = pair.sides()
+    number = {"ot": 5, "ec-hidden": 4}[terms.engine]
+    good = _until((a, b), 0, number)[1]
+    assert good is not None
+    start = len(good) - KEY_BYTES - 2 * FRESH_BYTES * ((len(good) - KEY_BYTES) // (2 * FRESH_BYTES))
+    key = start
+    half = KEY_BYTES // 2
+    bad = {
+        "a key above its prime": good[:key] + LARGE + good[key + WIDTH :],
+        "a transparent key": good[: key + half] + bytes(half) + good[key + KEY_BYTES :],
+        "a value above its prime": good[: key + KEY_BYTES] + LARGE + good[key + KEY_BYTES + WIDTH :],
+    }
+    for mail in bad.values():
+        sides = pair.sides()
+        _until(sides, 0, number)
+        with pytest.raises(PeerViolation, match=r"exceeds its prime|transparent"):
+            sides[0].step(number, _with_own_tags(sides, mail, start))
+        with pytest.raises(MisuseError):
+            _ = sides[0].shares
+
+
+def _with_own_tags(sides: tuple[AttributeSide, ValueSide], mail: bytes, start: int) -> bytes:
+    """Random tags instead of those of another session: they match nothing, and are all different."""
+    return np.random.default_rng(5).bytes(start) + mail[start:]
+
+
+@ENGINES
+def test_replies_that_are_malformed_are_refused_by_the_key_holder(terms: JoinTerms) -> None:
+    pair = many_to_one(terms, 30)
+    number = {"ot": 6, "ec-hidden": 5}[terms.engine]
+    half = REPLY_BYTES // 2
+    changes: tuple[Callable[[bytes], bytes], ...] = (
+        lambda good: LARGE + good[WIDTH:],
+        lambda good: good[:-WIDTH] + LARGE,
+        lambda good: good[:half] + bytes(half) + good[REPLY_BYTES:],  # transparent: readable by anybody
+        lambda good: good[:-REPLY_BYTES],  # a cell less
+        lambda good: good + good[:REPLY_BYTES],
+    )
+    for change in changes:
+        sides = pair.sides()
+        good = _until(sides, 1, number)[0]
+        assert good is not None
+        with pytest.raises(PeerViolation):
+            sides[1].step(number, change(good))
+        with pytest.raises(MisuseError):
+            _ = sides[1].shares
+
+
+def test_malformed_points_end_a_join_of_either_engine() -> None:
+    """The identity, one that is no encoding, and one sent twice."""
+    pair = many_to_one(HIDDEN, 30)
+    for point in (bytes(32), b"\xff" * 32):
+        for victim in (0, 1):
+            sides = pair.sides()
+            good = _until(sides, victim, 3)[1 - victim]
+            assert good is not None
+            with pytest.raises(PeerViolation):
+                sides[victim].step(3, point + good[32:])
+    sides = pair.sides()
+    good = _until(sides, 1, 3)[0]
+    assert good is not None
+    with pytest.raises(PeerViolation, match="repeats"):
+        sides[1].step(3, good[32:64] + good[32:])
+    other = many_to_one(TERMS, 30)
+    for point in (bytes(32), b"\xff" * 32):
+        sides = other.sides()
+        offer = _until(sides, 1, 2)[0]
+        assert offer is not None
+        with pytest.raises(PeerViolation):
+            sides[1].step(2, offer[:8] + point)
