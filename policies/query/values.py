@@ -1,0 +1,189 @@
+"""The values of aggregates, computed from a released group's slots: exact where SQL's are, None where hidden.
+
+Extremes, quantiles, histograms and distinct counts come from counts of bins. A tree of counts is descended as long as
+its counts are released, so that any answer stands for at least the minimum group of rows; what lies in a leaf of more
+than one value, or under a hidden count, is answered by the edge (extremes) or by interpolation (quantiles).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from policies.contract import Cell
+
+Slots = Sequence[int | None]
+Edge = Cell | Decimal
+
+
+@dataclass(frozen=True)
+class Count:
+    """A count."""
+
+    slot: int
+
+    def of(self, slots: Slots) -> int | None:
+        """The count, None where hidden; noise may have made it negative, a count is not."""
+        value = slots[self.slot]
+        return None if value is None else max(0, value)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum of units of 10**-scale."""
+
+    slot: int
+    scale: int
+
+    def of(self, slots: Slots) -> int | Decimal | None:
+        """A whole number, or an exact decimal of `scale` places."""
+        value = slots[self.slot]
+        return value if value is None or not self.scale else Decimal(value).scaleb(-self.scale)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """An average."""
+
+    total: int
+    count: int
+    scale: int
+
+    def of(self, slots: Slots) -> float | None:
+        """A float, None of no rows."""
+        total, count = slots[self.total], slots[self.count]
+        return None if total is None or not count else float(Fraction(total, count * 10**self.scale))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A variance, of a `sample` or a population; its `root` is the standard deviation."""
+
+    squares: int
+    total: int
+    count: int
+    scale: int
+    sample: bool
+    root: bool
+
+    def of(self, slots: Slots) -> float | None:
+        """A float, None of too few rows; computed exactly, so that nothing cancels."""
+        squares, total, count = slots[self.squares], slots[self.total], slots[self.count]
+        if squares is None or total is None or count is None or count <= int(self.sample):
+            return None
+        rest = count - 1 if self.sample else count
+        variance = max(Fraction(0), Fraction(count * squares - total**2, count * rest * 100**self.scale))
+        return math.sqrt(variance) if self.root else float(variance)
+
+
+@dataclass(frozen=True)
+class Present:
+    """COUNT(DISTINCT x): how many values are carried by rows enough to be told."""
+
+    leaves: tuple[int, ...]
+    whole: int
+
+    def of(self, slots: Slots) -> int | None:
+        """A count of values, None where the rows with any value are too few."""
+        return None if slots[self.whole] is None else sum(1 for leaf in self.leaves if (slots[leaf] or 0) > 0)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many rows carry each value (or begin a stretch of values); those too few to be told are left out."""
+
+    leaves: tuple[int, ...]
+    labels: tuple[Edge, ...]
+    whole: int
+
+    def of(self, slots: Slots) -> dict[Edge, int] | None:
+        """Label -> count, None where the rows with any value are too few."""
+        if slots[self.whole] is None:
+            return None
+        counted = ((label, slots[leaf]) for label, leaf in zip(self.labels, self.leaves, strict=True))
+        return {label: count for label, count in counted if count is not None and count > 0}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A range of leaves, from `low` to `high`, the slot that counts its rows, and its two halves."""
+
+    slot: int
+    low: Edge
+    high: Edge
+    halves: "tuple[Node, Node] | None" = None
+
+
+def _halves(node: Node, count: int, slots: Slots) -> tuple[int, int] | None:
+    """The counts of both halves, None where they are not released; what one leaves is the other's."""
+    if node.halves is None:
+        return None
+    left, right = (slots[half.slot] for half in node.halves)
+    if left is None and right is None:
+        return None
+    left = max(0, count - right) if left is None and right is not None else max(0, left or 0)
+    return left, max(0, count - left) if right is None else max(0, right)
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """MIN or MAX."""
+
+    root: Node
+    highest: bool
+
+    def of(self, slots: Slots) -> Edge | None:
+        """The lowest (highest) edge of the lowest (highest) range that is released."""
+        node, count = self.root, slots[self.root.slot]
+        if not count or count < 0:
+            return None
+        while (parts := _halves(node, count, slots)) is not None and node.halves is not None:
+            side = int(parts[1] > 0) if self.highest else int(parts[0] == 0)
+            node, count = node.halves[side], parts[side]
+        return node.high if self.highest else node.low
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A quantile: of the values themselves, or with `between` interpolated between neighbours."""
+
+    root: Node
+    fraction: Fraction
+    between: bool
+
+    def of(self, slots: Slots) -> Edge | float | None:
+        """The value at the fraction of the ordered rows, as DuckDB's QUANTILE_DISC or QUANTILE_CONT takes it."""
+        count = slots[self.root.slot]
+        if not count or count < 0:
+            return None
+        if not self.between:
+            return self._at(max(0, math.ceil(self.fraction * count) - 1), count, slots)
+        place = self.fraction * (count - 1)
+        low, high = (_number(self._at(rank, count, slots)) for rank in (math.floor(place), math.ceil(place)))
+        return float(low + (high - low) * (place - math.floor(place)))
+
+    def _at(self, rank: int, count: int, slots: Slots) -> Edge:
+        """The value of the row at `rank` (from 0) of `count`."""
+        node, place = self.root, Fraction(2 * rank + 1, 2 * count)
+        while (parts := _halves(node, count, slots)) is not None and node.halves is not None and any(parts):
+            share = Fraction(parts[0], parts[0] + parts[1])
+            side = int(place >= share)
+            place = (place - share) / (1 - share) if side else place / share
+            node, count = node.halves[side], parts[side]
+        return _between(node, place)
+
+
+def _between(node: Node, place: Fraction) -> Edge:
+    """The value at a place (0 to 1) of a range; of its own kind."""
+    if node.low == node.high or isinstance(node.low, str | bool):
+        return node.low
+    low, high = _number(node.low), _number(node.high)
+    value = low + (high - low) * place
+    if isinstance(node.low, Decimal):
+        return Decimal(round(value * 100)).scaleb(-2)
+    return round(value)
+
+
+def _number(value: Edge) -> Fraction:
+    return Fraction(value) if not isinstance(value, str) else Fraction(0)
