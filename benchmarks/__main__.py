@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import audit, encrypted_sum, policy, psi, rounds
+from benchmarks import audit, encrypted_sum, join, policy, psi, rounds
 from benchmarks.machine import Machine
 from benchmarks.report import markdown, table
 from benchmarks.row import Row
@@ -22,7 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "policy": policy.run,
     "audit": audit.run,
 }
-SIZED: Mapping[str, Callable[[Sequence[int] | None], list[Row]]] = {"psi": psi.run}
+SIZED: Mapping[str, Callable[[Sequence[int] | None], list[Row]]] = {"psi": psi.run, "join": join.run}
 ALL = "all"
 BAD_INPUT = 2
 STDOUT, STDERR = 1, 2  # file descriptors

@@ -59,7 +59,7 @@ def run(sizes: Sequence[int] | None = None) -> list[Row]:
     """Measure matching of n by n items for each n: OT extension, and elliptic curves up to 100,000 items."""
     rows = []
     for size in sizes or SIZES:
-        name = _label(size)
+        name = label(size)
         ot = measure(_ot, size)
         fast, alike = _peer(RR22, size), _peer(KKRT, size)
         rows.append(_row(f"psi_ot_s_{name}", "s", "seconds", ot, fast))
@@ -101,7 +101,8 @@ def _row(metric: str, unit: str, name: str, ours: Figures, peer: Peer) -> Row:
     )
 
 
-def _label(size: int) -> str:
+def label(size: int) -> str:
+    """A size in the name of a metric: 100k, 1M."""
     for unit, name in ((1_000_000, "M"), (1000, "k")):
         if size % unit == 0:
             return f"{size // unit}{name}"
@@ -142,9 +143,10 @@ class Link:
 Role = Callable[[Ids, Link], object]
 
 
-def measure(protocol: Callable[[int], tuple[Role, Role]], size: int) -> Figures:
-    """Run both roles in a process each; the least of some passes, but for memory, which is the most."""
-    passes = [_pass(protocol, size) for _ in range(PASSES if size <= LARGEST_REPEATED else 1)]
+def measure(protocol: Callable[[int], tuple[Role, Role]], size: int, count: int | None = None) -> Figures:
+    """Run both roles in a process each; the least of `count` passes, but for memory, which is the most."""
+    count = count or (PASSES if size <= LARGEST_REPEATED else 1)
+    passes = [_pass(protocol, size) for _ in range(count)]
     return Figures(min(p.seconds for p in passes), passes[0].bytes_each, max(p.memory for p in passes))
 
 

@@ -28,6 +28,8 @@ MEANINGS = {
     "psi_ot_bytes_per_element": "bytes of all messages of OT extension per item of one side",
     "psi_peak_rss_mb_1M": "peak resident memory of the larger of the two processes",
     "psi_peak_rss_mb_10M": "the same with ten million items each",
+    "join_sum_s_1M_20g": "COUNT and SUM by 20 groups over a join of a million by a million rows, by OT extension",
+    "join_hidden_s_1M_20g": "the same on ristretto255, where neither side learns which of its rows match",
 }
 PEERS = {
     "Flower": "`pip install flwr==1.41.0` (a dependency of inbond; its SuperLink and SuperNodes come with it)",

@@ -67,7 +67,7 @@ class _Side:
         """
         wanted, self._round = self._round + 1, ROUNDS  # until this step is through, there is no next one
         try:
-            if number != wanted:
+            if number != wanted or number > ROUNDS:
                 raise PeerViolation("a round is out of order", where="join", right="go through each once, in order")
             sent = self._run(self._steps[number - 1], mail)
         except BaseException:

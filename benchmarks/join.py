@@ -1,0 +1,103 @@
+"""Join and sum by group of two processes joined by a socket: COUNT(*) and SUM(amount), 20 groups, half the keys common.
+
+The bare protocol: from identifiers, groups and amounts in memory to both sides' shares, which are then opened and
+checked. No coordinator, seal, policy or audit: `bare` is what a whole job is to be compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.psi import SESSION, Figures, Ids, Link, Role, label, measure
+from benchmarks.row import Row
+from protocols.join.roles import AttributeSide, ValueSide
+from protocols.join.shares import open_table
+from protocols.join.terms import ROUNDS, Engine, JoinTerms
+from protocols.psi.items import I64
+
+SIZES = (1_000_000,)
+LARGEST_REPEATED = 100_000
+PASSES = 3
+GROUPS = 20
+LARGEST_AMOUNT = 100_000  # a thousand euros in cents
+OUTPUTS = ((0, 0), (0, 1))  # rows by rows, rows by amount
+NO_PEER = "no peer is installable that joins and sums by group without a third party"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine, its metric and the goal at a million rows a side."""
+
+    engine: Engine
+    metric: str
+    goal: str
+
+
+CASES = (Case("ot", "join_sum_s", "<= 15"), Case("ec-hidden", "join_hidden_s", "<= 210"))
+
+
+def run(sizes: Sequence[int] | None = None) -> list[Row]:
+    """Measure both engines for n by n rows for each n."""
+    return [row for size in sizes or SIZES for case in CASES for row in _rows(case, size)]
+
+
+def bare(engine: Engine, size: int) -> Figures:
+    """Seconds, bytes a row and peak memory (MB) of the bare protocol with `size` rows a side."""
+    return measure(partial(_roles, engine), size, PASSES if size <= LARGEST_REPEATED else 1)
+
+
+def _rows(case: Case, size: int) -> list[Row]:
+    figures, goal = bare(case.engine, size), case.goal if size == SIZES[0] else "none"
+    note = f"{figures.bytes_each:.0f} bytes of messages a row, {figures.memory:.0f} MB resident at most"
+    name = f"{case.metric}_{label(size)}_{GROUPS}g"
+    return [Row(name, "s", figures.seconds, NO_PEER, None, None, goal, note)]
+
+
+def _roles(engine: Engine, size: int) -> tuple[Role, Role]:
+    terms = JoinTerms(
+        SESSION, engine, GROUPS, OUTPUTS, left_limits=(1,), right_limits=(1, LARGEST_AMOUNT), largest=(size, size)
+    )
+    return partial(_attribute, terms), partial(_value, terms)
+
+
+def _attribute(terms: JoinTerms, ids: Ids, link: Link) -> None:
+    groups = np.arange(len(ids)) % terms.groups
+    side = AttributeSide(terms, ids.tolist(), groups, np.ones((len(ids), 1), np.int64))
+    _talk(side, link)
+    theirs = np.frombuffer(link.receive(), np.uint64).reshape(terms.shape)
+    if (open_table(side.shares + theirs, terms.moduli) != _expected(len(ids), terms.groups)).any():
+        raise AssertionError("the table is wrong")
+
+
+def _value(terms: JoinTerms, ids: Ids, link: Link) -> None:
+    side = ValueSide(terms, ids.tolist(), np.stack([np.ones(len(ids), np.int64), _amounts(len(ids))], axis=1))
+    _talk(side, link)
+    link.send(side.shares.reshape(-1))
+
+
+def _talk(side: AttributeSide | ValueSide, link: Link) -> None:
+    """All rounds: each sends whether there is a mail, and the mail."""
+    received = None
+    for number in range(1, ROUNDS + 1):
+        sent = side.step(number, received)
+        link.send(b"\0" if sent is None else b"\1")
+        if sent is not None:
+            link.send(sent)
+        received = link.receive() if link.receive() == b"\1" else None
+
+
+def _amounts(count: int) -> I64:
+    """Of the value side's rows, whose first is row count // 2 of the attribute side."""
+    return np.arange(count) * 7919 % (LARGEST_AMOUNT + 1)
+
+
+def _expected(count: int, groups: int) -> I64:
+    """Rows and amounts of the common keys by group, in plain NumPy."""
+    common = count - count // 2
+    group = np.arange(count // 2, count) % groups
+    amounts = np.bincount(group, _amounts(count)[:common], groups)
+    return np.stack([np.bincount(group, minlength=groups), amounts], axis=1).astype(np.int64)

@@ -1,0 +1,54 @@
+"""The benchmark of a join, on few rows; figures are looked at for their kind, never for their size."""
+
+import numpy as np
+import pytest
+
+from benchmarks import join
+from benchmarks.psi import Figures, Ids, Link, Role
+
+
+def test_both_engines_are_measured_between_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "PASSES", 1)
+    rows = join.run([300])
+    assert [row.metric for row in rows] == ["join_sum_s_300_20g", "join_hidden_s_300_20g"]
+    for row in rows:
+        assert row.ours > 0
+        assert (row.peer_value, row.ratio, row.goal) == (None, None, "none")
+        assert "bytes of messages a row" in row.note
+
+
+def test_the_goals_stand_at_a_million_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "bare", lambda _engine, _size: Figures(1.0, 2.0, 3.0))
+    assert [(row.metric, row.goal) for row in join.run()] == [
+        ("join_sum_s_1M_20g", "<= 15"),
+        ("join_hidden_s_1M_20g", "<= 210"),
+    ]
+
+
+def test_a_wrong_table_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "_roles", _wrong)
+    with pytest.raises(EOFError):
+        join.bare("ot", 300)
+
+
+def _wrong(_engine: str, size: int) -> tuple[Role, Role]:
+    """The value side gives other amounts than are checked for."""
+    attribute, _ = _ROLES("ot", size)
+
+    def value(ids: Ids, link: Link) -> None:
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(join, "_amounts", lambda count: np.ones(count, np.int64))
+        _ROLES("ot", size)[1](ids, link)
+
+    return attribute, value
+
+
+_ROLES = join._roles
+
+
+def test_the_expected_table_is_that_of_a_plain_loop() -> None:
+    counts, sums = np.zeros(20, np.int64), np.zeros(20, np.int64)
+    for place, amount in zip(range(150, 301), join._amounts(301).tolist(), strict=False):
+        counts[place % 20] += 1
+        sums[place % 20] += amount
+    assert (join._expected(301, 20) == np.stack([counts, sums], axis=1)).all()
