@@ -27,19 +27,21 @@ from federation.key_holder import KeyHolder
 from inbond import tls
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
-from inbond.joint_query import QueryLayout
+from inbond.joint_query import planned_query, release_spec
 from inbond.node import Node, utc_now
 from inbond.orders import sign_order
 from inbond.roster import VERDICT_TYPE, Roster, read_roster
 from inbond.signed_box import BoxLabel, open_signed
 from inbond.v1 import control_pb2 as wire
 from inbond.v1 import control_pb2_grpc
+from policies.contract import PublishedContract
 from policies.document import Document, validate
 from policies.envelope import verify
 from policies.errors import PolicyError
 from policies.job import JobSpec
 from policies.plan import Plan, load_plan
-from policies.sql import parse_query
+from policies.query.compiled import ROWS
+from policies.query.reading import parse
 from policies.verdict import Verdict
 from protocols.errors import PeerViolation
 from protocols.params import PUBLIC_4096
@@ -285,9 +287,10 @@ class Researcher(AbstractContextManager["Researcher"]):
         return answer
 
     def query_spec(self, sql: str, **fields: Any) -> JobSpec:
-        """A query's job: the dataset is the SQL's table, the recipient is this researcher, unless said otherwise."""
+        """A query's job: the dataset is the SQL's first, the recipient is this researcher, unless said otherwise."""
         me = {"id": str(self.node.credentials.spiffe_id), "country": self.node.config.node.country}
-        data = {"kind": "query", "name": "query", "dataset": parse_query(sql, "SQL").dataset, "sql": sql}
+        data = {"kind": "query", "name": "query", "sql": sql}
+        data["dataset"] = parse(sql, "SQL", fields.get("parameters")).datasets[0]
         return validate(JobSpec, Document({**data, "recipients": [me], **fields}, "query", {}))
 
     def result(self, job: str, progress: Progress = lambda _done, _total: None) -> Answer | TrainedModel:
@@ -344,24 +347,30 @@ class Researcher(AbstractContextManager["Researcher"]):
         return receipts
 
     def _answer(self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> Answer:
-        entries = self.catalogue()
-        held = (entries[name].contracts.get(plan.dataset) for name in roster.names if name in entries)
-        contract = next((one for one in held if one is not None), None)
-        if contract is None:
-            raise Unreachable(
-                "no party of the job publishes its contract now", where=job, right="try again when one is connected"
-            )
-        layout = QueryLayout.of(str(plan.sql), contract, noised=plan.noise.mechanism != "none")
-        nothing = np.zeros(layout.shape, np.bool_)
+        query = planned_query(self._spec(job), plan, self._planned_contracts(job, plan))
+        nothing = np.zeros(query.shape, np.bool_)
         with CipherProcess(PUBLIC_4096) as cipher:
             cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
             slots = cipher.decrypt(body)
-        table = open_sum(layout.release_spec(job, plan, roster, nothing), slots).exact.reshape(layout.shape)
-        hidden = layout.suppressed(table, plan.minimum_group)
-        if layout.release_spec(job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
+        table = open_sum(release_spec(query, job, plan, roster, nothing), slots).exact.reshape(query.shape)
+        hidden = query.suppressed(table, plan.minimum_group)
+        if release_spec(query, job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
             raise PeerViolation("the sum is not the one that the parties released", where=job)
-        rows = layout.rows(table)
-        return Answer(job, layout.query.outputs, rows, len(layout.groups) - len(rows), plan)
+        return Answer(job, query.outputs, query.rows(table, hidden), int(hidden[:, ROWS].sum()), plan)
+
+    def _planned_contracts(self, job: str, plan: Plan) -> dict[str, PublishedContract]:
+        """One of the contracts that the plan binds, of every dataset."""
+        entries = self.catalogue()
+        found: dict[str, PublishedContract] = {}
+        for name, table in ((one.name, table) for one in plan.participants for table in one.tables):
+            held = entries[name].contracts.get(table.dataset) if name in entries else None
+            if held is not None and held.digest() == table.contract:
+                found.setdefault(table.dataset, held)
+        missing = set(plan.datasets()) - set(found)
+        if missing:
+            what = f"no party of the job publishes its contract for {min(missing)} now"
+            raise Unreachable(what, where=job, right="try again when one is connected")
+        return found
 
     def _model(self, job: str, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> TrainedModel:
         content = self._open_box(body, job, "result", roster.leader)
@@ -379,6 +388,10 @@ class Researcher(AbstractContextManager["Researcher"]):
         private = bytes.fromhex(self._secrets(job)["result"])
         label = BoxLabel(job, plan, purpose)
         return open_signed(box, label, private, sender=sender, trust=self.node.trust, now=utc_now())
+
+    def _spec(self, job: str) -> JobSpec:
+        """What this node ordered."""
+        return validate(JobSpec, Document(self._secrets(job)["spec"], "query", {}))
 
     def _plan_digest(self, job: str) -> str:
         return load_plan(self.status(job).plan).digest()

@@ -130,8 +130,8 @@ class JobManager:
     def plan(self, order: JobOrder) -> Plan:
         """The plan of an order over the parties' published contracts; raises InvalidInput."""
         dataset, entries = order.spec.dataset, self.catalogues()
-        contracts = {name: one.contracts[dataset] for name, one in entries.items() if dataset in one.contracts}
-        if not contracts:
+        contracts = {name: one.contracts for name, one in entries.items()}
+        if not any(dataset in held for held in contracts.values()):
             known = sorted({name for one in entries.values() for name in one.contracts})
             right = f"the datasets are {', '.join(known)}" if known else "wait until a party has joined"
             raise InvalidInput(f"no party offers dataset `{dataset}`", where="job: dataset", right=right)
@@ -297,6 +297,7 @@ class JobManager:
                 requester=Requester(order.iss),
                 membership=membership,
                 now=utc_now(),
+                contracts={one.dataset: one for one in self._contracts(plan)} | entries[party].contracts,
             )
             decisions.append(self._engine.decide_cached(facts.requests, facts.entities))
         return Decision.all_of(decisions)

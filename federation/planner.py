@@ -24,12 +24,16 @@ from policies.plan import (
     Plan,
     PlanNoise,
     Protection,
+    Pushed,
     Reader,
     Role,
     Table,
 )
 from policies.protocols import MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
-from policies.sql import JointQuery, check_against, fragment, parse_query
+from policies.query.compiled import Compiled
+from policies.query.compiling import compile_query
+from policies.query.reading import Query, parse
+from policies.query.scope import Offer
 
 # What one contribution weighs: bytes and usable places (one is the canary) of a ciphertext, by who holds the key
 # (protocols.params: 6 bytes a coefficient and a seed, or two polynomials of two 5-byte primes each).
@@ -41,6 +45,9 @@ PLAIN_BYTES = 4.0
 SECONDS_PER_EXCHANGE = 0.01  # a round trip with mutual TLS, policy check and durable audit
 SECONDS_PER_MILLION_VALUES = 0.5  # encrypt, add, decrypt on one core
 MAX_SECONDS_SHOWN = 7 * 24 * 3600.0
+
+Tables = Mapping[str, PublishedContract]  # dataset -> contract
+Uses = tuple[tuple[str, str, Use], ...]  # (dataset, column, use)
 
 _COORDINATOR_SIZES = Leak(who=Role.COORDINATOR, what=LeakKind.SIZES_AND_TIMING)
 
@@ -58,50 +65,69 @@ class RecipeInfo:
 
 def make_plan(
     order: JobOrder,
-    contracts: Mapping[str, PublishedContract],
+    contracts: Mapping[str, Tables],
     recipe_info: RecipeInfo | None = None,
     *,
     coordinator_country: str | None = None,
 ) -> Plan:
-    """Return the plan of `order` over the parties in `contracts` (by party name).
+    """Return the plan of `order` over the tables in `contracts` (party -> dataset -> contract).
 
     `coordinator_country` is needed for plain jobs only, where the coordinator reads contributions.
     Raises InvalidInput when parties, schema, columns, recipe or SQL do not fit, or no protocol runs it.
     """
-    chosen = _participants(order, contracts)
+    query = parse(order.spec.sql, "job: sql", order.spec.parameters) if order.spec.sql is not None else None
+    chosen = _participants(order, contracts, query)
     draft = _Draft(order, chosen, coordinator_country)
-    plan = draft.query_plan() if order.spec.kind == "query" else draft.training_plan(recipe_info)
+    plan = draft.query_plan(query) if query is not None else draft.training_plan(recipe_info)
     check_protocol(plan, order.spec.rounds or 1)
     return plan
 
 
-def _participants(order: JobOrder, contracts: Mapping[str, PublishedContract]) -> dict[str, PublishedContract]:
+def _participants(order: JobOrder, contracts: Mapping[str, Tables], query: Query | None) -> Mapping[str, Tables]:
+    """Every party of the job with the tables it brings: those that the statement names, of a training its dataset."""
     spec = order.spec
-    offered = {name: held for name, held in sorted(contracts.items()) if held.dataset == spec.dataset}
+    named = query.datasets if query is not None else (spec.dataset,)
+    _refuse_unknown(spec.dataset, named, sorted({dataset for held in contracts.values() for dataset in held}))
+    offered = {
+        name: {dataset: held[dataset] for dataset in named if dataset in held}
+        for name, held in sorted(contracts.items())
+        if any(dataset in held for dataset in named)
+    }
     wanted = list(offered) if spec.parties == "all" else sorted(spec.parties)
     for name in wanted:
         if name not in offered:
             close = difflib.get_close_matches(name, offered, n=1)
             right = f"did you mean `{close[0]}`?" if close else f"name parties of: {', '.join(offered) or 'none'}"
-            raise _wrong(f"party `{name}` offers no dataset `{spec.dataset}`", "parties", right)
-    if not wanted:
-        known = ", ".join(sorted({held.dataset for held in contracts.values()})) or "none"
-        raise _wrong(f"no party offers dataset `{spec.dataset}`", "dataset", f"the datasets are {known}")
+            raise _wrong(f"party `{name}` offers no dataset `{'` or `'.join(named)}`", "parties", right)
     chosen = {name: offered[name] for name in wanted}
     _refuse_mixed_schemas(chosen)
     return chosen
 
 
-def _refuse_mixed_schemas(chosen: Mapping[str, PublishedContract]) -> None:
-    kinds = {held.schema_name for held in chosen.values()}
-    if len(kinds) > 1:
-        first = next(iter(chosen.values())).schema_name
-        other = next(name for name, held in chosen.items() if held.schema_name != first)
-        raise _wrong(
-            f"the parties hold different kinds of table ({', '.join(sorted(kinds))}; first other: `{other}`)",
-            "parties",
-            "name parties whose contracts share one schema_name",
-        )
+def _refuse_unknown(dataset: str, named: tuple[str, ...], known: list[str]) -> None:
+    if dataset not in known:
+        right = f"the datasets are {', '.join(known) or 'none'}"
+        raise _wrong(f"no party offers dataset `{dataset}`", "dataset", right)
+    unknown = next((name for name in named if name not in known), None)
+    if unknown is not None:
+        close = difflib.get_close_matches(unknown, known, n=1)
+        right = f"did you mean `{close[0]}`?" if close else f"the datasets are {', '.join(known)}"
+        raise _wrong(f"no dataset `{unknown}` here", "sql", right)
+    if dataset not in named:
+        raise _wrong(f"the SQL is not over `{dataset}`", "dataset", f"a table of the statement: {', '.join(named)}")
+
+
+def _refuse_mixed_schemas(chosen: Mapping[str, Tables]) -> None:
+    first: dict[str, str] = {}
+    for party, tables in chosen.items():
+        for dataset, held in tables.items():
+            kind = first.setdefault(dataset, held.schema_name)
+            if kind != held.schema_name:
+                raise _wrong(
+                    f"the parties hold different kinds of table ({kind}, {held.schema_name}; first other: `{party}`)",
+                    "parties",
+                    "name parties whose contracts share one schema_name",
+                )
 
 
 def _wrong(what: str, key: str, right: str) -> InvalidInput:
@@ -113,52 +139,61 @@ class _Draft:
     """One plan in the making."""
 
     order: JobOrder
-    chosen: Mapping[str, PublishedContract]
+    chosen: Mapping[str, Tables]
     coordinator_country: str | None
 
     @property
     def plain(self) -> bool:
         return self.order.spec.protection == "plain"
 
+    @property
+    def contracts(self) -> list[PublishedContract]:
+        """All contracts of the job's tables."""
+        return [held for tables in self.chosen.values() for held in tables.values()]
+
+    @property
+    def countries(self) -> dict[str, str]:
+        """Where each party's tables are."""
+        return {name: next(iter(tables.values())).jurisdiction for name, tables in self.chosen.items()}
+
     def plan(
         self,
-        columns: tuple[tuple[str, Use], ...],
+        columns: Uses,
         operators: tuple[Operator, ...],
         protection: Protection,
-        sql: str | None = None,
+        query: Compiled | None = None,
     ) -> Plan:
         """Return the plan; its readers follow from its leaks."""
-        spec, held = self.order.spec, self.chosen.values()
+        spec, held = self.order.spec, self.contracts
+        pushed = query.pushed if query is not None else ()
         return Plan(
             job=self.order.digest(),
             kind=spec.kind,
             purpose=spec.purpose,
             dataset=spec.dataset,
-            sql=sql,
-            columns=tuple(ColumnUse(dataset=spec.dataset, column=column, use=use) for column, use in columns),
-            participants=tuple(
-                Participant(
-                    name=name,
-                    country=one.jurisdiction,
-                    tables=(Table(dataset=one.dataset, contract=one.digest()),),
-                )
-                for name, one in self.chosen.items()
-            ),
+            sql=query.query.canonical_sql if query is not None else None,
+            columns=tuple(ColumnUse(dataset=dataset, column=column, use=use) for dataset, column, use in columns),
+            participants=tuple(self._participant(name) for name in self.chosen),
             operators=operators,
             steps=steps_of(spec.kind, spec.protection, spec.rounds or 1),
             protection=protection,
+            pushed=tuple(Pushed(dataset=dataset, condition=condition) for dataset, condition in pushed),
             minimum_group=max(one.minimum_group for one in held),
             minimum_parties=max(spec.minimum_parties, *(one.minimum_parties for one in held)),
             noise=self.noise(),
             readers=self.readers(operators),
         )
 
+    def _participant(self, name: str) -> Participant:
+        tables = tuple(Table(dataset=dataset, contract=one.digest()) for dataset, one in self.chosen[name].items())
+        return Participant(name=name, country=self.countries[name], tables=tables)
+
     def noise(self) -> PlanNoise:
         """Return the noise asked for, or for a query the least that satisfies every contract."""
         asked = self.order.spec.privacy
         if asked.mechanism != "none":
             return PlanNoise(mechanism=asked.mechanism, epsilon=asked.epsilon or 0.0, delta=asked.delta)
-        wanted = [one.noise.epsilon for one in self.chosen.values() if one.noise.epsilon is not None]
+        wanted = [one.noise.epsilon for one in self.contracts if one.noise.epsilon is not None]
         if wanted and self.order.spec.kind == "query":
             return PlanNoise(mechanism="laplace", epsilon=min(wanted))
         return PlanNoise()
@@ -186,8 +221,7 @@ class _Draft:
                     "use `protection: encrypted`, or configure the coordinator's country",
                 )
             return ((f"{root}/coordinator", self.coordinator_country),)
-        parties = [(f"{root}/party/{name}", held.jurisdiction) for name, held in self.chosen.items()]
-        return tuple(parties)
+        return tuple((f"{root}/party/{name}", country) for name, country in self.countries.items())
 
     def _recipients(self) -> tuple[tuple[str, str], ...]:
         """Return the recipients; the person who asks holds the result key, and so must be one of them."""
@@ -207,25 +241,34 @@ class _Draft:
 
     # --- queries ---
 
-    def query_plan(self) -> Plan:
+    def query_plan(self, query: Query) -> Plan:
         """Return the plan of a joint query: group counts first, then the groups that remain."""
-        query = parse_query(self.order.spec.sql or "", where="job: sql")
-        groups = _check_query(query, self.chosen)
         noise = self.noise()
+        compiled = _compiled(query, self.chosen, noised=noise.mechanism != "none")
+        if len(compiled.sides) > 1:
+            raise _wrong("tables of different owners are not joined", "sql", "join tables that the same parties hold")
         protection = self._protection()
+        groups, slots = compiled.shape
         operators = (
-            self._operator("count", "group-count", self._count_leaks(), values=groups, protection=protection),
+            self._operator(
+                "count",
+                "group-count",
+                self._count_leaks(),
+                values=groups * len(compiled.counts),
+                protection=protection,
+            ),
             self._operator(
                 "release",
                 "aggregate",
                 self._release_leaks(noise),
-                values=groups * (1 + 2 * len(query.aggregates)),
+                values=groups * slots,
                 protection=protection,
                 epsilon=noise.epsilon,
                 owner=True,
             ),
         )
-        return self.plan(query.uses, operators, protection, query.canonical_sql)
+        uses = tuple((dataset, column, Use(use)) for dataset, column, use in compiled.uses)
+        return self.plan(uses, operators, protection, compiled)
 
     def _count_leaks(self) -> tuple[Leak, ...]:
         counts = Leak(who=Role.PARTY, what=LeakKind.GROUP_COUNTS, about="all parties together")
@@ -270,21 +313,23 @@ class _Draft:
             ),
             self._operator("finish", "seal-model", self._finish_leaks(), values=0, protection=protection),
         )
-        return self.plan(info.columns, operators, protection)
+        uses = tuple((spec.dataset, column, use) for column, use in info.columns)
+        return self.plan(uses, operators, protection)
 
     def _checked_recipe(self, info: RecipeInfo | None) -> RecipeInfo:
         wanted = self.order.spec.recipe
         if wanted is None or info is None or (info.name, info.version) != (wanted.name, wanted.version):
             asked = f"{wanted.name}/{wanted.version}" if wanted else "none"
             raise _wrong(f"recipe `{asked}` is not installed", "recipe", "name an installed recipe and version")
-        for party, held in self.chosen.items():
-            for column, _ in info.columns:
-                if column not in held.columns:
-                    raise _wrong(
-                        f"the recipe uses column `{column}`, which `{party}` does not have",
-                        "recipe",
-                        f"its columns are {', '.join(held.columns)}",
-                    )
+        for party, tables in self.chosen.items():
+            held = tables[self.order.spec.dataset].columns
+            missing = next((column for column, _ in info.columns if column not in held), None)
+            if missing is not None:
+                raise _wrong(
+                    f"the recipe uses column `{missing}`, which `{party}` does not have",
+                    "recipe",
+                    f"its columns are {', '.join(held)}",
+                )
         return info
 
     @property
@@ -352,24 +397,46 @@ class _Draft:
         return math.ceil(used / places) * size
 
 
-def _check_query(query: JointQuery, chosen: Mapping[str, PublishedContract]) -> int:
-    """Check the query with every contract; return the number of groups, which all must define alike."""
-    first_party, first = next(iter(chosen.items()))
-    groups = fragment(query, first).groups
-    for party, held in chosen.items():
-        check_against(query, held)
-        for name, _ in query.uses:
-            if held.columns[name].type is not first.columns[name].type:
-                raise _differs(name, "type", first_party, party)
-        for name in query.groups:
-            if held.columns[name].domain != first.columns[name].domain:
-                raise _differs(name, "domain", first_party, party)
-    return len(groups)
+def _compiled(query: Query, chosen: Mapping[str, Tables], *, noised: bool) -> Compiled:
+    """The query, which every party's contracts must answer in the same way."""
+    owners: dict[str, list[str]] = {}
+    first: dict[str, PublishedContract] = {}
+    for party, tables in chosen.items():
+        for dataset, held in tables.items():
+            owners.setdefault(dataset, []).append(party)
+            first.setdefault(dataset, held)
+    catalogue = {dataset: Offer(first[dataset], tuple(held)) for dataset, held in owners.items()}
+    compiled = compile_query(query, catalogue, noised=noised)
+    for party, tables in chosen.items():
+        if all(held.columns == first[dataset].columns for dataset, held in tables.items()):
+            continue
+        own = {name: Offer(tables.get(name, offer.contract), offer.owners) for name, offer in catalogue.items()}
+        _refuse_differences(compiled, owners, catalogue, own, party, ("type", "domain"))
+        if compile_query(query, own, noised=noised).agreed() != compiled.agreed():
+            _refuse_differences(compiled, owners, catalogue, own, party, ("bounds",))
+            raise _differs("the columns", "definition", owners[query.datasets[0]][0], party)
+    return compiled
+
+
+def _refuse_differences(
+    compiled: Compiled,
+    owners: Mapping[str, list[str]],
+    catalogue: Mapping[str, Offer],
+    own: Mapping[str, Offer],
+    party: str,
+    parts: tuple[str, ...],
+) -> None:
+    """Raise InvalidInput for the first column of the query of which `party` defines a part otherwise than another."""
+    for dataset, name, _ in compiled.uses:
+        column, other = catalogue[dataset].contract.columns[name], own[dataset].contract.columns.get(name)
+        for what in parts:
+            if other is not None and getattr(column, what) != getattr(other, what):
+                raise _differs(f"column `{name}`", what, owners[dataset][0], party)
 
 
 def _differs(column: str, what: str, first: str, other: str) -> InvalidInput:
     return _wrong(
-        f"column `{column}` has another {what} at `{other}` than at `{first}`",
+        f"{column} has another {what} at `{other}` than at `{first}`",
         "sql",
         "its owners can agree on one contract schema, or leave one of the parties out",
     )

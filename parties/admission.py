@@ -92,12 +92,14 @@ class Admission:
             return _refusal("no such dataset here", f"datasets of this party: {', '.join(self._catalogue.contracts)}")
         try:
             self._check_known(order, plan, proposal.sum_key)
-            brought(plan, proposal.contracts)
-            return Decision.all_of([self._on_table(order, plan, one, now) for one in contracts if one])
+            held = brought(plan, proposal.contracts) | {one.dataset: one for one in contracts if one}
+            return Decision.all_of([self._on_table(order, plan, one, held, now) for one in contracts if one])
         except (PolicyError, InbondError) as error:
             return _refusal(error.what, error.right)
 
-    def _on_table(self, order: JobOrder, plan: Plan, contract: DataContract, now: datetime) -> Decision:
+    def _on_table(
+        self, order: JobOrder, plan: Plan, contract: DataContract, contracts: Contracts, now: datetime
+    ) -> Decision:
         """The decision on one of this party's tables; raises PolicyError or InbondError, which refuse."""
         recipe = recipe_of(order)
         if recipe is not None:
@@ -111,6 +113,7 @@ class Admission:
             requester=Requester(order.iss),
             membership=Membership(order.consortium, names, frozenset({order.iss})),
             now=now,
+            contracts=contracts,
         )
         decision = self._engine.decide_cached(facts.requests, facts.entities)
         if decision.permitted:
@@ -190,7 +193,7 @@ class Admission:
         )
 
 
-def brought(plan: Plan, texts: Sequence[str]) -> Contracts:
+def brought(plan: Plan, texts: Sequence[str]) -> dict[str, PublishedContract]:
     """The contracts that came with a proposal, by dataset; raises InbondError for one that the plan does not bind."""
     bound = {table.contract for participant in plan.participants for table in participant.tables}
     found: dict[str, PublishedContract] = {}

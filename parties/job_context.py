@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, Protocol
 from flwr.app import RecordDict
 
 from inbond.keystore import KeyStore
-from policies.contract import DataContract
+from policies.contract import DataContract, PublishedContract
 from policies.envelope import Signer
 from policies.identity import TrustStore
 from policies.job import JobOrder
 from policies.plan import Plan
+from policies.query.compiled import Fragment
 from policies.verdict import Verdict
 from protocols.masking import EpochKey
 
@@ -56,13 +57,14 @@ class JobVault:
 
 @dataclass(slots=True)
 class JobContext:
-    """One admitted job at this party."""
+    """One admitted job at this party; `contract` is that of its (first) table, `contracts` those of all tables."""
 
     job: str
     me: str
     order: JobOrder
     plan: Plan
     contract: DataContract
+    contracts: Mapping[str, PublishedContract]
     verdict: Verdict
     epoch: EpochKey
     vault: JobVault
@@ -70,6 +72,7 @@ class JobContext:
     trust: Callable[[], TrustStore]
     clock: Callable[[], datetime]
     start_worker: Callable[["JobContext"], Worker]
+    run_fragment: Callable[["JobContext", Fragment], Mapping[str, Sequence[Any]]]
     charge: Callable[["JobContext", str, float, float], None]
     summarise: Callable[[str, Mapping[str, Any]], None]
     step_seconds: float

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,21 +16,23 @@ from inbond.child import ChildLimits
 from inbond.ipc import memory_file
 from inbond.node import Node, utc_now
 from inbond.tokens import payload_of
-from parties.admission import recipe_of
+from parties.admission import brought, recipe_of
 from parties.answering import QueryJob
 from parties.catalogue import Catalogue
-from parties.connectors.base import permitted_view
+from parties.connectors.base import Limits, permitted_view, relation, run_pushdown
+from parties.connectors.pushdown import Pushdown
 from parties.job_context import JobContext, JobVault
 from parties.job_steps import JobSteps
 from parties.plain import PlainJob
 from parties.store import LIVE, PartyStore
 from parties.training import TrainingJob
 from parties.worker import WorkerJob, WorkerProcess
+from policies.contract import DataContract
 from policies.document import Document, validate
 from policies.errors import PolicyError
 from policies.job import JobOrder
-from policies.plan import load_plan
-from policies.sql import parse_query
+from policies.plan import Plan, load_plan
+from policies.query.compiled import Fragment
 from policies.verdict import RefusedError, Verdict
 from protocols.masking import EpochKey
 
@@ -119,10 +122,7 @@ class Jobs:
         kept = json.loads(self._node.keystore.decrypt(secrets, f"{job}/secrets"))
         order = validate(JobOrder, Document(payload_of(token), "order", {}))
         plan = load_plan(plan_text)
-        contract = self._catalogue.contracts.get(plan.dataset)
-        participant = plan.participant(self._node.name)
-        if contract is None or participant is None or contract.digest() != participant.contract(plan.dataset):
-            raise RefusedError("the data contract has changed since", where=job, right="submit the job again")
+        own = self._own(job, plan)
         vault = JobVault(self._store.folder(job), self._node.keystore, job)
         if kept["sum_key"] and vault.get("sum_key") is None:
             vault.put("sum_key", bytes.fromhex(kept["sum_key"]))
@@ -131,7 +131,8 @@ class Jobs:
             me=self._node.name,
             order=order,
             plan=plan,
-            contract=contract,
+            contract=own[0],
+            contracts=brought(plan, kept.get("contracts", ())) | {one.dataset: one for one in own},
             verdict=validate(Verdict, Document(payload_of(verdict_token), "verdict", {})),
             epoch=EpochKey(bytes.fromhex(kept["epoch"])),
             vault=vault,
@@ -139,10 +140,21 @@ class Jobs:
             trust=lambda: self._node.trust,
             clock=utc_now,
             start_worker=self._start_worker,
+            run_fragment=self._run_fragment,
             charge=self._charge,
             summarise=self._store.summarise,
             step_seconds=float(self._node.config.limits.step_seconds),
         )
+
+    def _own(self, job: str, plan: Plan) -> list[DataContract]:
+        """The contracts of this party's tables in the plan's order; raises RefusedError unless they are the plan's."""
+        participant = plan.participant(self._node.name)
+        tables = participant.tables if participant else ()
+        held = [self._catalogue.contracts.get(table.dataset) for table in tables]
+        own = [one for one, table in zip(held, tables, strict=True) if one and one.digest() == table.contract]
+        if not own or len(own) != len(tables):
+            raise RefusedError("the data contract has changed since", where=job, right="submit the job again")
+        return own
 
     def _steps(self, context: JobContext) -> JobSteps:
         if context.plan.kind == "query":
@@ -155,31 +167,22 @@ class Jobs:
         return TrainingJob(context, recipe)
 
     def _start_worker(self, context: JobContext) -> WorkerProcess:
-        """A worker with the permitted view and nothing else of this party."""
+        """A worker of a training, with the permitted view and nothing else of this party."""
         spec = context.order.spec
-        if spec.sql is not None:
-            app, columns = (
-                "parties.apps.fragment:app",
-                [name for name, _ in parse_query(spec.sql, "job").uses],
-            )
-            settings: dict[str, Any] = {"sql": spec.sql, "contract": context.contract.published()}
-            settings["noised"] = context.plan.noise.mechanism != "none"
-        else:
-            recipe = recipe_of(context.order)
-            if recipe is None or spec.recipe is None:
-                raise PolicyError("the job names no recipe", where=context.job)
-            app, columns = "parties.apps.recipe:app", [need.name for need in recipe.columns]
-            settings = {
-                "recipe": recipe.name,
-                "version": recipe.version,
-                "parameters": spec.recipe.parameters,
-            }
-            settings["seed"] = int(context.plan.job[:8], 16)
-        wanted = list(dict.fromkeys(columns))
+        recipe = recipe_of(context.order)
+        if recipe is None or spec.recipe is None:
+            raise PolicyError("the job names no recipe", where=context.job)
+        settings: dict[str, Any] = {
+            "recipe": recipe.name,
+            "version": recipe.version,
+            "parameters": spec.recipe.parameters,
+            "seed": int(context.plan.job[:8], 16),
+        }
+        wanted = list(dict.fromkeys(need.name for need in recipe.columns))
         view = _arrow_file(permitted_view(context.contract, wanted, self._node.home)) if wanted else None
         job = WorkerJob(
             name=context.job,
-            app=app,
+            app="parties.apps.recipe:app",
             party=context.me,
             run_config={"job": json.dumps(settings)},
             view=view,
@@ -191,13 +194,28 @@ class Jobs:
             if view is not None:
                 os.close(view)  # the worker has its own
 
+    def _run_fragment(self, context: JobContext, fragment: Fragment) -> Mapping[str, Sequence[Any]]:
+        """What a query's fragment makes of this party's rows, in the engine that holds them; raises DataError."""
+        relations = {
+            name: relation(self._catalogue.contracts[dataset], columns)
+            for name, (dataset, columns) in fragment.relations.items()
+        }
+        push = Pushdown(fragment.sql, fragment.parameters, fragment.outputs)
+        limits = Limits(seconds=context.step_seconds, memory_mib=self._node.config.limits.worker_memory_mib)
+        found = run_pushdown(relations, push, self._node.home, limits)
+        numbers = set(fragment.named("v_"))
+        return {
+            name: found[name].to_numpy() if name in numbers else found[name].to_pylist() for name in fragment.outputs
+        }
+
     def _charge(self, context: JobContext, step: str, epsilon: float, delta: float) -> None:
         """Charge a release before it happens, durably; the same step of the same job is charged once."""
-        key, dataset = f"{context.job}/{step}", context.contract.dataset
-        self._budget.reserve(key, dataset, Decimal(repr(epsilon)), Decimal(repr(delta)), context.job)
-        data = {"dataset": dataset, "epsilon": repr(epsilon), "delta": repr(delta), "key": key}
-        self._node.record(EntryType.BUDGET, job=context.job, subject=context.order.iss, data=data)
-        self._budget.commit(key)
+        for own in self._own(context.job, context.plan):
+            key = f"{context.job}/{step}" if own is context.contract else f"{context.job}/{step}/{own.dataset}"
+            self._budget.reserve(key, own.dataset, Decimal(repr(epsilon)), Decimal(repr(delta)), context.job)
+            data = {"dataset": own.dataset, "epsilon": repr(epsilon), "delta": repr(delta), "key": key}
+            self._node.record(EntryType.BUDGET, job=context.job, subject=context.order.iss, data=data)
+            self._budget.commit(key)
 
 
 def _arrow_file(view: pa.Table) -> int:

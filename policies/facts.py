@@ -6,14 +6,18 @@ epsilon is in thousandths and delta in billionths: what is asked rounds up, what
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from policies.contract import Column, JoinKey, JoinLeak, PublishedContract, Use
+from policies.errors import InvalidInput
 from policies.job import JobOrder
 from policies.plan import Leak, LeakKind, Plan, Reader
+from policies.query.compiling import compile_query
+from policies.query.reading import parse
+from policies.query.scope import Offer
 from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Facts
-from policies.sql import parse_query
 
 UNLIMITED = 2**62
 
@@ -54,6 +58,7 @@ class _Case:
     order: JobOrder
     plan: Plan
     contract: PublishedContract
+    contracts: Mapping[str, PublishedContract]
     party: str
     requester: Requester
     membership: Membership
@@ -86,13 +91,16 @@ def admission_facts(
     requester: Requester,
     membership: Membership,
     now: datetime,
+    contracts: Mapping[str, PublishedContract] | None = None,
 ) -> AdmissionFacts:
     """Return everything to be decided about `party`'s table for this job at `now` (aware).
 
+    `contracts` has one of every dataset of the query, where there is more than this table's.
     One `run`, one `use` per column and use, one `reveal` per leak, one `receive` per reader.
     Raises InvalidInput when the order's SQL cannot be read.
     """
-    case = _Case(order, plan, contract, party, requester, membership, now)
+    held = {**(contracts or {}), contract.dataset: contract}
+    case = _Case(order, plan, contract, held, party, requester, membership, now)
     mine = (item for item in plan.columns if item.dataset == contract.dataset)
     uses = tuple(dict.fromkeys((item.column, item.use.value) for item in mine))
     leaks = tuple(leak for leak in plan.leaks() if not leak.owners or party in leak.owners)
@@ -158,12 +166,27 @@ def _names_the_readers(case: _Case) -> bool:
 
 
 def _covers_the_query(case: _Case) -> bool:
-    if case.order.spec.sql is None:
-        return case.plan.sql is None
-    query = parse_query(case.order.spec.sql, where="job: sql")
-    ordered = {(query.dataset, column, use) for column, use in query.uses}
-    planned = {(item.dataset, item.column, item.use) for item in case.plan.columns}
-    return case.plan.sql == query.canonical_sql and ordered <= planned
+    """Whether the plan says the query, every use of a column and every condition, as they follow from the order."""
+    spec, plan = case.order.spec, case.plan
+    if spec.sql is None:
+        return plan.sql is None
+    query = parse(spec.sql, "job: sql", spec.parameters)
+    owners = {name: tuple(one.name for one in plan.participants if one.contract(name)) for name in query.datasets}
+    catalogue = {name: Offer(case.contracts[name], held) for name, held in owners.items() if name in case.contracts}
+    try:
+        ordered = compile_query(query, catalogue, noised=plan.noise.mechanism != "none")
+    except InvalidInput:  # not by this table's own contract, which is then not what the plan was made with
+        return False
+    planned = {(item.dataset, item.column, item.use.value) for item in plan.columns}
+    conditions = {(item.dataset, item.condition) for item in plan.pushed}
+    sides = {name: side.number for side in ordered.sides for name in side.owners}
+    return (
+        plan.sql == query.canonical_sql
+        and set(ordered.uses) <= planned
+        and set(ordered.pushed) <= conditions
+        and ordered.keys == (plan.join.keys if plan.join else ())
+        and all(one.side == sides.get(one.name) for one in plan.participants)
+    )
 
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:

@@ -19,7 +19,7 @@ from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
 from parties.connectors.pushdown import SQL_TYPES, Pushdown, statement, typed_columns
 from policies.contract import ColumnType, Source
-from policies.sql import Parameter
+from policies.query.literals import Parameter
 
 DIALECT = "duckdb"
 _CHECK_SECONDS = 0.05

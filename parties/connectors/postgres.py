@@ -24,7 +24,7 @@ from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
 from parties.connectors.pushdown import Pushdown, statement, typed_columns
 from policies.contract import CENTS, ColumnType, Source
-from policies.sql import Parameter
+from policies.query.literals import Parameter
 
 DIALECT = "postgres"
 CONNECT_SECONDS = 10

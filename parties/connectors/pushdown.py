@@ -15,7 +15,7 @@ from sqlglot.errors import SqlglotError
 
 from policies.contract import ColumnType
 from policies.errors import InvalidInput
-from policies.sql import Parameter
+from policies.query.literals import Parameter
 
 WRITTEN_IN = "duckdb"  # the dialect of every pushdown, whatever engine runs it
 MAX_CHARACTERS = 256 * 1024

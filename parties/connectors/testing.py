@@ -24,7 +24,7 @@ from parties.connectors.embedded import run_over_views
 from parties.connectors.pushdown import Pushdown
 from policies.contract import ColumnType, Source
 from policies.errors import InvalidInput
-from policies.sql import Parameter
+from policies.query.literals import Parameter
 
 COLUMNS = {
     "n": ColumnType.INT,

@@ -125,8 +125,7 @@ class Aggregates:
             return Count(self.layout.counted_once(ref, self.scope.sides[ref.table]))
         self.scope.used(ref, Use.AGGREGATE, Use.GROUP)
         bins = bins_of(self.scope, ref, most, single=True)
-        leaves, whole = self._leaves(bins, conditions)
-        return Present(leaves, whole)
+        return Present(self._leaves(bins, conditions))
 
     # --- sums ---
 
@@ -177,7 +176,7 @@ class Aggregates:
     def _bins(self, whole: exp.Expr, node: exp.Expr) -> tuple[Ref, Bins]:
         if not isinstance(node, exp.Column):
             raise self.scope.refuse(f"`{shown(whole)}` is of something other than a column", "name a column")
-        ref = self.scope.use(node, Use.AGGREGATE)
+        ref = self.scope.used(self.scope.find(node), Use.AGGREGATE, Use.GROUP)  # counts by value are those of groups
         listed = ref.column.domain is not None
         return ref, bins_of(
             self.scope, ref, most_leaves(joined=self.layout.joined, listed=listed and not ref.column.bounds)
@@ -199,17 +198,16 @@ class Aggregates:
 
         return node(0, len(bins.edges), 0)
 
-    def _leaves(self, bins: Bins, conditions: Conjuncts) -> tuple[tuple[int, ...], int]:
+    def _leaves(self, bins: Bins, conditions: Conjuncts) -> tuple[int, ...]:
         whole = self.layout.count((*conditions, bins.listed()))
         cuts = [Cut(bins, leaf, leaf + 1, -1) for leaf in range(len(bins.edges))]
         leaves = tuple(self.layout.cut(cut, whole) for cut in cuts)
         self.layout.partitions.append(Partition(whole, leaves, exhaustive=True))
-        return leaves, whole
+        return leaves
 
     def _histogram(self, node: exp.Expr, conditions: Conjuncts) -> Histogram:
         _, bins = self._bins(node, self._argument(node))
-        leaves, whole = self._leaves(bins, conditions)
-        return Histogram(leaves, tuple(first for first, _ in bins.edges), whole)
+        return Histogram(self._leaves(bins, conditions), tuple(first for first, _ in bins.edges))
 
     def _quantile(self, node: exp.Expr, conditions: Conjuncts) -> tuple[Value, Kind]:
         self.scope.only(node, "this", "expression", "quantile")

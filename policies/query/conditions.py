@@ -125,6 +125,9 @@ def _comparison(scope: Scope, node: exp.Expr, arithmetic: Arithmetic) -> exp.Exp
                 f"`{left.name}` is {first} and is compared with `{right.name}`, which is {second}",
                 "compare columns of one type",
             )
+    plain = [scope.find(side).column.type for side in (left, right) if isinstance(side, exp.Column)]
+    if not all(one.numeric for one in plain):
+        raise _not_a_condition(scope, node)
     return _arithmetic(scope, kind, left, right, arithmetic)
 
 

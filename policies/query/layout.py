@@ -186,8 +186,15 @@ class Layout:
         return any(a and b and a[0] == b[0] and a[1] != b[1] for a in first for b in second)
 
     def all_partitions(self) -> tuple[Partition, ...]:
-        """Those of bins, and every greedy set of slots that exclude each other within a slot that implies them all."""
-        return tuple(dict.fromkeys((*self.partitions, *self._exclusive())))
+        """Those of bins, and every greedy set of slots that exclude each other, within each slot that they imply."""
+        return tuple(dict.fromkeys((*self.partitions, *self._wider(), *self._exclusive())))
+
+    def _wider(self) -> Iterable[Partition]:
+        """The bins of a column as parts of every other count that holds their rows: their own may be hidden."""
+        closed = {slot: _closure(conditions) for slot, conditions in self._conditions.items()}
+        for root, parts, _ in self.partitions:
+            if root in closed:
+                yield from (Partition(slot, parts) for slot in closed if closed[slot] < closed[root])
 
     def _exclusive(self) -> Iterable[Partition]:
         closed = {slot: _closure(conditions) for slot, conditions in self._conditions.items()}

@@ -278,11 +278,7 @@ class _Reader(Refusals):
         for node in group.expressions:
             if isinstance(node, exp.Literal):
                 found.append(self.positioned(node, outputs))
-            elif (
-                isinstance(node, exp.Column)
-                and not node.table
-                and not isinstance(named.get(node.name, node), exp.Column)
-            ):
+            elif isinstance(node, exp.Column) and not node.table and named.get(node.name, node) != node:
                 found.append(named[node.name])
                 aliases.append(node.name)
             else:

@@ -268,14 +268,15 @@ def _branches(conditions: list[exp.Expr], results: list[Term | None], otherwise:
 def when_marks(conditions: list[exp.Expr]) -> list[exp.Expr]:
     """For each WHEN and for ELSE, the condition that a row gets there.
 
-    A WHEN that no earlier one can take rows from is its own condition, so that equal conditions count as one.
+    A WHEN that can take no row from another is its own condition, so that equal conditions count as one.
     """
     arms = [number(index) for index in range(len(conditions))]
     which = _case(*zip(conditions, arms, strict=True), default=number(len(conditions)))
     marks: list[exp.Expr] = [
         exp.EQ(this=which.copy(), expression=number(index)) for index in range(len(conditions) + 1)
     ]
-    marks[0] = conditions[0].copy()
+    if len(conditions) == 1:
+        marks[0] = conditions[0].copy()
     values = [fixed_value(condition) for condition in conditions]
     if None not in values and len({value[0] for value in values if value}) == 1 and len(set(values)) == len(values):
         marks[:-1] = [condition.copy() for condition in conditions]

@@ -1,8 +1,8 @@
 """The values of aggregates, computed from a released group's slots: exact where SQL's are, None where hidden.
 
-Extremes, quantiles, histograms and distinct counts come from counts of bins. A tree of counts is descended as long as
-its counts are released, so that any answer stands for at least the minimum group of rows; what lies in a leaf of more
-than one value, or under a hidden count, is answered by the edge (extremes) or by interpolation (quantiles).
+Extremes, quantiles, histograms and distinct counts come from counts of bins: they are of the values that rows enough
+to be told carry. A tree of counts is descended as far as its counts are released; what lies in a leaf of more than one
+value, or in a range of which no part is told, is answered by its edge (extremes) or by interpolation (quantiles).
 """
 
 import math
@@ -82,11 +82,10 @@ class Present:
     """COUNT(DISTINCT x): how many values are carried by rows enough to be told."""
 
     leaves: tuple[int, ...]
-    whole: int
 
     def of(self, slots: Slots) -> int | None:
-        """A count of values, None where the rows with any value are too few."""
-        return None if slots[self.whole] is None else sum(1 for leaf in self.leaves if (slots[leaf] or 0) > 0)
+        """A count of values, None where there is none."""
+        return sum(1 for leaf in self.leaves if (slots[leaf] or 0) > 0) or None
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,11 @@ class Histogram:
 
     leaves: tuple[int, ...]
     labels: tuple[Edge, ...]
-    whole: int
 
     def of(self, slots: Slots) -> dict[Edge, int] | None:
-        """Label -> count, None where the rows with any value are too few."""
-        if slots[self.whole] is None:
-            return None
+        """Label -> count, None where there is none."""
         counted = ((label, slots[leaf]) for label, leaf in zip(self.labels, self.leaves, strict=True))
-        return {label: count for label, count in counted if count is not None and count > 0}
+        return {label: count for label, count in counted if count is not None and count > 0} or None
 
 
 @dataclass(frozen=True)
@@ -114,16 +110,12 @@ class Node:
     high: Edge
     halves: "tuple[Node, Node] | None" = None
 
-
-def _halves(node: Node, count: int, slots: Slots) -> tuple[int, int] | None:
-    """The counts of both halves, None where they are not released; what one leaves is the other's."""
-    if node.halves is None:
-        return None
-    left, right = (slots[half.slot] for half in node.halves)
-    if left is None and right is None:
-        return None
-    left = max(0, count - right) if left is None and right is not None else max(0, left or 0)
-    return left, max(0, count - left) if right is None else max(0, right)
+    def told(self, slots: Slots, into: dict[int, int]) -> int:
+        """How many rows are told to be in the range; notes the same for every range within it."""
+        parts = sum(half.told(slots, into) for half in self.halves or ())
+        count = slots[self.slot]
+        into[self.slot] = parts if count is None else max(0, count)
+        return into[self.slot]
 
 
 @dataclass(frozen=True)
@@ -134,13 +126,14 @@ class Extreme:
     highest: bool
 
     def of(self, slots: Slots) -> Edge | None:
-        """The lowest (highest) edge of the lowest (highest) range that is released."""
-        node, count = self.root, slots[self.root.slot]
-        if not count or count < 0:
+        """The lowest (highest) edge of the lowest (highest) range that is told."""
+        told: dict[int, int] = {}
+        if not self.root.told(slots, told):
             return None
-        while (parts := _halves(node, count, slots)) is not None and node.halves is not None:
-            side = int(parts[1] > 0) if self.highest else int(parts[0] == 0)
-            node, count = node.halves[side], parts[side]
+        node = self.root
+        while node.halves is not None and any(told[half.slot] for half in node.halves):
+            order = reversed(node.halves) if self.highest else node.halves
+            node = next(half for half in order if told[half.slot])
         return node.high if self.highest else node.low
 
 
@@ -154,23 +147,25 @@ class Quantile:
 
     def of(self, slots: Slots) -> Edge | float | None:
         """The value at the fraction of the ordered rows, as DuckDB's QUANTILE_DISC or QUANTILE_CONT takes it."""
-        count = slots[self.root.slot]
-        if not count or count < 0:
+        told: dict[int, int] = {}
+        count = self.root.told(slots, told)
+        if not count:
             return None
         if not self.between:
-            return self._at(max(0, math.ceil(self.fraction * count) - 1), count, slots)
+            return self._at(max(0, math.ceil(self.fraction * count) - 1), count, told)
         place = self.fraction * (count - 1)
-        low, high = (_number(self._at(rank, count, slots)) for rank in (math.floor(place), math.ceil(place)))
+        low, high = (_number(self._at(rank, count, told)) for rank in (math.floor(place), math.ceil(place)))
         return float(low + (high - low) * (place - math.floor(place)))
 
-    def _at(self, rank: int, count: int, slots: Slots) -> Edge:
+    def _at(self, rank: int, count: int, told: dict[int, int]) -> Edge:
         """The value of the row at `rank` (from 0) of `count`."""
         node, place = self.root, Fraction(2 * rank + 1, 2 * count)
-        while (parts := _halves(node, count, slots)) is not None and node.halves is not None and any(parts):
-            share = Fraction(parts[0], parts[0] + parts[1])
+        while node.halves is not None and any(told[half.slot] for half in node.halves):
+            left, right = (told[half.slot] for half in node.halves)
+            share = Fraction(left, left + right)
             side = int(place >= share)
             place = (place - share) / (1 - share) if side else place / share
-            node, count = node.halves[side], parts[side]
+            node = node.halves[side]
         return _between(node, place)
 
 

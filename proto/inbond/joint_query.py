@@ -1,113 +1,56 @@
-"""What parties and researcher must agree on in a joint query: the order of groups and columns, and what is released.
+"""What parties and researcher must agree on in a joint query: the compiled query, and the sum that is released.
 
-A table here is groups x columns of int64: `rows`, then per aggregate `count_i` (values that are not null) and, for
-sums and averages, `sum_i` (in cents for money).
+Each of them compiles the order's SQL against the contracts that the plan binds; who holds which table is the plan's.
 """
 
 import hashlib
-import json
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inbond.roster import Roster
-from policies.contract import CENTS, ColumnType, PublishedContract
+from policies.contract import PublishedContract
+from policies.errors import InvalidInput
+from policies.job import JobSpec
 from policies.plan import Plan
-from policies.sql import JointQuery, fragment, parse_query
+from policies.query.compiled import Compiled
+from policies.query.compiling import compile_query
+from policies.query.reading import parse
+from policies.query.scope import Offer
 from protocols.params import PUBLIC_4096
 from protocols.secure_sum import SumSpec
 
 Table = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class QueryLayout:
-    """One query over one kind of table."""
+def planned_query(spec: JobSpec, plan: Plan, contracts: Mapping[str, PublishedContract]) -> Compiled:
+    """The query of a job over the tables of its plan; `contracts` gives one of each dataset. Raises InvalidInput."""
+    if spec.sql is None:
+        raise InvalidInput("the job has no SQL", where=f"job: {spec.name}", right="a job of kind query")
+    owners: dict[str, list[str]] = {}
+    for participant in plan.participants:
+        for table in participant.tables:
+            owners.setdefault(table.dataset, []).append(participant.name)
+    catalogue = {name: Offer(contracts[name], tuple(held)) for name, held in owners.items() if name in contracts}
+    query = parse(spec.sql, "job: sql", spec.parameters)
+    return compile_query(query, catalogue, noised=plan.noise.mechanism != "none")
 
-    query: JointQuery
-    groups: tuple[tuple[Any, ...], ...]
-    columns: tuple[str, ...]
-    money: frozenset[str]
 
-    @classmethod
-    def of(cls, sql: str, contract: PublishedContract, *, noised: bool) -> "QueryLayout":
-        """The layout of `sql` over the contract's kind of table; raises InvalidInput."""
-        query = parse_query(sql, "job: sql")
-        piece = fragment(query, contract, noised=noised)
-        money = frozenset(name for name, column in contract.columns.items() if column.type is ColumnType.MONEY)
-        return cls(query, piece.groups, piece.columns, money)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Groups, columns."""
-        return len(self.groups), len(self.columns)
-
-    @property
-    def counts(self) -> list[int]:
-        """Positions of the columns that count."""
-        return [index for index, name in enumerate(self.columns) if not name.startswith("sum_")]
-
-    def agreed(self) -> bytes:
-        """The query, its groups and columns as bytes: part of every sum's description."""
-        return json.dumps([self.query.canonical_sql, self.groups, self.columns], default=str).encode()
-
-    def suppressed(self, table: Table, minimum: int) -> NDArray[np.bool_]:
-        """Which cells of the joint `table` may not be released: true where suppressed.
-
-        A group of fewer than `minimum` rows goes whole; so does each sum or average over fewer than `minimum`
-        values that are not null, with the count that would tell.
-        """
-        position = {name: index for index, name in enumerate(self.columns)}
-        governing = [position[name.replace("sum_", "count_")] for name in self.columns]
-        small: NDArray[np.bool_] = table < minimum
-        return small[:, governing] | small[:, [position["rows"]]]
-
-    def release_spec(self, job: str, plan: Plan, roster: Roster, hidden: NDArray[np.bool_]) -> SumSpec:
-        """The sum that is released under the researcher's key, bound to which cells are `hidden`."""
-        context = hashlib.sha256(self.agreed() + hidden.tobytes()).digest()
-        return SumSpec(
-            job=job,
-            plan_digest=bytes.fromhex(plan.digest()),
-            step="release",
-            round=0,
-            attempt=0,
-            parties=roster.names,
-            keys=dict(roster.keys),
-            reals=0,
-            clip=1.0,
-            exact=self.shape[0] * self.shape[1],
-            params=PUBLIC_4096.name,
-            context=context,
-        )
-
-    def rows(self, table: Table) -> list[dict[str, Any]]:
-        """The answer as rows, names as in the SELECT; a suppressed value is None, a suppressed group is left out.
-
-        A released group's own cells are never zero in their governing count, so a zero count means suppressed.
-        """
-        position = {name: index for index, name in enumerate(self.columns)}
-        answer = []
-        for key, values in zip(self.groups, table.tolist(), strict=True):
-            if values[position["rows"]] == 0:
-                continue
-            row: dict[str, Any] = dict(zip(self.query.groups, key, strict=True))
-            for index, aggregate in enumerate(self.query.aggregates):
-                row[aggregate.name] = self._value(index, values, position)
-            answer.append({name: row[name] for name in self.query.outputs})
-        return answer
-
-    def _value(self, index: int, values: list[int], position: dict[str, int]) -> Any:
-        aggregate = self.query.aggregates[index]
-        if aggregate.column is None:
-            return values[position["rows"]]
-        count = values[position[f"count_{index}"]]
-        if aggregate.function == "count" or count == 0:
-            return count or None
-        total = values[position[f"sum_{index}"]]
-        scale = CENTS if aggregate.column in self.money else 1
-        if aggregate.function == "sum":
-            return Decimal(total) / scale if scale != 1 else total
-        return float(Decimal(total) / (scale * count))
+def release_spec(query: Compiled, job: str, plan: Plan, roster: Roster, hidden: NDArray[np.bool_]) -> SumSpec:
+    """The sum that is released under the researcher's key, bound to which cells are `hidden`."""
+    groups, slots = query.shape
+    return SumSpec(
+        job=job,
+        plan_digest=bytes.fromhex(plan.digest()),
+        step="release",
+        round=0,
+        attempt=0,
+        parties=roster.names,
+        keys=dict(roster.keys),
+        reals=0,
+        clip=1.0,
+        exact=groups * slots,
+        params=PUBLIC_4096.name,
+        context=hashlib.sha256(query.agreed() + hidden.tobytes()).digest(),
+    )

@@ -160,7 +160,7 @@ class Party:
 
     def plan(self, order: JobOrder) -> Plan:
         """The plan of an order over three parties with the sample contract."""
-        return make_plan(order, {name: contract() for name in ("p1", "p2", "p3")}, coordinator_country="DE")
+        return make_plan(order, {name: {"orders": contract()} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
 
     def admit(self, order: JobOrder, token: str, *, kind: str = "admit", plan: Plan | None = None) -> Reply:
         """Ask for admission, as the coordinator does."""

@@ -30,7 +30,9 @@ from parties.recipes.demand import recipe as demand
 from parties.recipes.fraud import recipe as fraud
 from policies.contract import ColumnType, DataContract, load_contract
 from policies.job import JobSpec, load_job
-from policies.sql import parse_query
+from policies.query.compiling import compile_query
+from policies.query.reading import parse
+from policies.query.scope import Offer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONTRACTS = sorted((EXAMPLES / "contracts").glob("*.yaml"))
@@ -255,10 +257,11 @@ def test_trainers_may_read_the_model_in_each_other_s_country() -> None:
 def test_the_query_uses_only_what_every_contract_allows() -> None:
     spec = job("payments_by_country")
     assert spec.sql is not None
-    query = parse_query(spec.sql, where="payments_by_country.yaml")
+    query = parse(spec.sql, where="payments_by_country.yaml")
     for party in FIRMS:
         found = contract(EXAMPLES / "contracts" / f"{party}-payments.yaml")
-        assert all(use in found.columns[column].uses for column, use in query.uses)
+        compiled = compile_query(query, {"payments": Offer(found, FIRMS)})
+        assert all(use in found.columns[column].uses for _, column, use in compiled.uses)
         assert {recipient.country for recipient in spec.recipients} <= set(found.recipients.countries)
 
 

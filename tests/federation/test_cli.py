@@ -16,7 +16,7 @@ from federation.planner import make_plan
 from inbond.errors import ConfigError, InbondError
 from tests.policies.samples import contract, order
 
-PLAN = make_plan(order(), {name: contract() for name in ("p1", "p2", "p3")}, coordinator_country="DE")
+PLAN = make_plan(order(), {name: {"orders": contract()} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
 ROWS = [{"country": "DE", "n": 12, "total": Decimal("10.50")}, {"country": "FR", "n": 7, "total": None}]
 ANSWER = Answer("ab" * 16, ("country", "n", "total"), ROWS, 1, PLAN)
 

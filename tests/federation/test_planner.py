@@ -1,5 +1,6 @@
 """Plans, and the whole way from an order to the decision of a party."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +38,11 @@ def contracts(**changes: Any) -> dict[str, DataContract]:
     }
 
 
+def planned(signed: JobOrder, held: Mapping[str, DataContract], *recipe: RecipeInfo, **more: Any) -> Plan:
+    """The plan over one table of each party."""
+    return make_plan(signed, {name: {one.dataset: one} for name, one in held.items()}, *recipe, **more)
+
+
 def decide(signed: JobOrder, plan: Plan, held: DataContract, party: str = "p1", **changes: Any) -> Decision:
     given: dict[str, Any] = {"party": party, "requester": REQUESTER, "membership": membership(), "now": NOW}
     facts = admission_facts(signed, plan, held, **(given | changes))
@@ -51,7 +57,7 @@ def refused_by(decision: Decision) -> set[str]:
 
 def test_a_query_is_planned_with_its_leaks_and_permitted_by_every_party() -> None:
     signed, held = order(), contracts()
-    plan = make_plan(signed, held)
+    plan = planned(signed, held)
     learned = {(leak.who, leak.what) for leak in plan.leaks()}
     assert learned == {
         (Role.COORDINATOR, LeakKind.SIZES_AND_TIMING),
@@ -66,16 +72,16 @@ def test_a_query_is_planned_with_its_leaks_and_permitted_by_every_party() -> Non
 
 def test_in_training_every_trainer_is_a_reader_of_the_model() -> None:
     signed, held = order(train_spec()), contracts()
-    plan = make_plan(signed, held, RECIPE)
+    plan = planned(signed, held, RECIPE)
     models = {(reader.id, reader.country) for reader in plan.readers if reader.object is LeakKind.JOINT_MODEL}
     assert {("spiffe://acme.example/party/p3", "NO"), (REQUESTER.id, "DE")} <= models
     assert decide(signed, plan, held["p1"]).permitted
     narrow = contracts(recipients={"countries": ["DE", "FR"]})
-    assert refused_by(decide(signed, make_plan(signed, narrow, RECIPE), narrow["p1"])) == {"residency"}
+    assert refused_by(decide(signed, planned(signed, narrow, RECIPE), narrow["p1"])) == {"residency"}
 
 
 def test_training_costs_what_the_packing_measures() -> None:
-    plan = make_plan(order(train_spec()), contracts(), RECIPE)
+    plan = planned(order(train_spec()), contracts(), RECIPE)
     by_id = {operator.id: operator for operator in plan.operators}
     assert 3 * 3.0e6 < by_id["round"].up_bytes < 3 * 3.1e6  # about three bytes a parameter and round
     assert by_id["round"].seconds > 6
@@ -84,11 +90,11 @@ def test_training_costs_what_the_packing_measures() -> None:
 
 def test_the_strictest_contract_sets_group_parties_and_noise() -> None:
     held = contracts(minimum_parties=2)
-    assert make_plan(order(), held).minimum_parties == 2
+    assert planned(order(), held).minimum_parties == 2
     held["p2"] = contract(minimum_group=50, minimum_parties=3)
     required = {"mode": "required", "epsilon": 0.5}
     held["p3"] = contract(noise=required, budget={"epsilon": 5}, max_rows_per_subject=1)
-    plan = make_plan(order(), held)
+    plan = planned(order(), held)
     assert (plan.minimum_group, plan.minimum_parties) == (50, 3)
     assert plan.noise == PlanNoise(mechanism="laplace", epsilon=0.5)
     assert LeakKind.EXACT_AGGREGATE not in {leak.what for leak in plan.leaks()}
@@ -96,7 +102,7 @@ def test_the_strictest_contract_sets_group_parties_and_noise() -> None:
 
 
 def test_a_plan_survives_its_own_json() -> None:
-    plan = make_plan(order(), contracts())
+    plan = planned(order(), contracts())
     again = load_plan(canonical(plan.payload()).decode())
     assert (again, again.digest()) == (plan, plan.digest())
 
@@ -104,12 +110,12 @@ def test_a_plan_survives_its_own_json() -> None:
 def test_a_plain_job_names_the_coordinator_as_a_reader_and_needs_every_owners_word() -> None:
     signed = order(train_spec(protection="plain"))
     with pytest.raises(InvalidInput, match="its country is not known"):
-        make_plan(signed, contracts(), RECIPE)
-    plan = make_plan(signed, contracts(), RECIPE, coordinator_country="DE")
+        planned(signed, contracts(), RECIPE)
+    plan = planned(signed, contracts(), RECIPE, coordinator_country="DE")
     assert {"protection", "output-kind", "coordinator-content"} <= refused_by(decide(signed, plan, contract()))
     open_ = contracts(allow_plain=True)
-    assert decide(signed, make_plan(signed, open_, RECIPE, coordinator_country="DE"), open_["p1"]).permitted
-    abroad = make_plan(signed, open_, RECIPE, coordinator_country="US")
+    assert decide(signed, planned(signed, open_, RECIPE, coordinator_country="DE"), open_["p1"]).permitted
+    abroad = planned(signed, open_, RECIPE, coordinator_country="US")
     assert refused_by(decide(signed, abroad, open_["p1"])) == {"residency"}
 
 
@@ -121,29 +127,53 @@ def test_a_plain_job_names_the_coordinator_as_a_reader_and_needs_every_owners_wo
         ({"recipients": [{"id": "spiffe://acme.example/user/max", "country": "DE"}]}, "holds the result key"),
         ({"sql": SQL.replace("amount", "amuont")}, "did you mean `amount`?"),
         ({"sql": SQL.replace("orders WHERE", "other WHERE")}, "no dataset `other`"),
+        ({"sql": SQL.replace("country,", "customer,")}, "neither grouped by"),
     ],
 )
 def test_what_cannot_be_planned_is_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        make_plan(order(query_spec(**changes)), contracts())
+        planned(order(query_spec(**changes)), contracts())
     assert told in str(caught.value)
 
 
 def test_parties_must_hold_the_same_kind_of_table() -> None:
     held = contracts()
     with pytest.raises(InvalidInput, match="different kinds of table"):
-        make_plan(order(), held | {"p2": contract(schema_name="stock/1")})
+        planned(order(), held | {"p2": contract(schema_name="stock/1")})
     country = {"type": "text", "class": "public", "uses": ["group"], "domain": ["DE"]}
     columns = {
         "country": country,
         "amount": {"type": "money", "class": "public", "uses": ["aggregate", "filter"]},
     }
     with pytest.raises(InvalidInput, match="another domain at `p2`"):
-        make_plan(order(), held | {"p2": contract(columns=columns)})
+        planned(order(), held | {"p2": contract(columns=columns)})
+
+
+def test_bounds_may_differ_until_they_are_what_the_answer_is_cut_by() -> None:
+    wider = {name: column.model_dump(by_alias=True) for name, column in contract().columns.items()}
+    wider["amount"]["bounds"] = (0, 900)
+    held = contracts() | {"p2": contract(jurisdiction="FR", columns=wider)}
+    signed = order()
+    assert decide(signed, planned(signed, held), held["p2"], "p2").permitted
+    cut = order(query_spec(sql="SELECT MAX(amount) AS m FROM orders"))
+    with pytest.raises(InvalidInput, match="column `amount` has another bounds at `p2`"):
+        planned(cut, held)
+
+
+def test_a_plan_shows_every_condition_and_every_table_and_is_refused_without_them() -> None:
+    signed = order(query_spec(sql="SELECT COUNT(*) AS n FROM orders JOIN refunds USING (items) WHERE orders.paid"))
+    tables = {name: {dataset: contract(dataset=dataset) for dataset in ("orders", "refunds")} for name in PARTIES}
+    plan = make_plan(signed, tables)
+    assert [(one.dataset, one.condition) for one in plan.pushed] == [("orders", '"orders"."paid"')]
+    assert plan.datasets() == ("orders", "refunds")
+    held, brought = tables["p1"]["refunds"], tables["p1"]
+    assert decide(signed, plan, held, contracts=brought).permitted
+    for forged in ({"pushed": ()}, {"columns": plan.columns[1:]}):
+        assert "binding" in refused_by(decide(signed, plan.model_copy(update=forged), held, contracts=brought))
 
 
 def test_a_training_whose_sums_only_the_owner_opens_says_so() -> None:
-    plan = make_plan(order(train_spec(key_mode="holder")), contracts(), RECIPE, coordinator_country="DE")
+    plan = planned(order(train_spec(key_mode="holder")), contracts(), RECIPE, coordinator_country="DE")
     assert plan.protection.parameters["key_mode"] == "holder"
     assert (Role.RESEARCHER, LeakKind.JOINT_UPDATE) in {(leak.who, leak.what) for leak in plan.leaks()}
 
@@ -157,14 +187,14 @@ def test_a_training_whose_sums_only_the_owner_opens_says_so() -> None:
 )
 def test_what_no_protocol_runs_is_not_planned(spec: JobSpec, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
-        make_plan(order(spec), contracts(), RECIPE, coordinator_country="DE")
+        planned(order(spec), contracts(), RECIPE, coordinator_country="DE")
 
 
 def test_a_recipe_must_be_installed_and_find_its_columns() -> None:
     with pytest.raises(InvalidInput, match="`fraud/1` is not installed"):
-        make_plan(order(train_spec()), contracts(), RecipeInfo("fraud", 2, 10))
+        planned(order(train_spec()), contracts(), RecipeInfo("fraud", 2, 10))
     with pytest.raises(InvalidInput, match="uses column `age`"):
-        make_plan(order(train_spec()), contracts(), RecipeInfo("fraud", 1, 10, (("age", Use.FEATURE),)))
+        planned(order(train_spec()), contracts(), RecipeInfo("fraud", 1, 10, (("age", Use.FEATURE),)))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +212,7 @@ def test_a_recipe_must_be_installed_and_find_its_columns() -> None:
 )
 def test_facts_come_from_who_when_and_where_not_from_the_plan(changes: dict[str, Any], rule: str) -> None:
     signed, held = order(), contracts()
-    assert rule in refused_by(decide(signed, make_plan(signed, held), held["p1"], **changes))
+    assert rule in refused_by(decide(signed, planned(signed, held), held["p1"], **changes))
 
 
 @pytest.mark.parametrize(
@@ -196,13 +226,13 @@ def test_facts_come_from_who_when_and_where_not_from_the_plan(changes: dict[str,
 )
 def test_a_plan_that_does_not_say_what_was_ordered_is_not_bound(forged: dict[str, Any]) -> None:
     signed, held = order(), contracts()
-    plan = make_plan(signed, held).model_copy(update=forged)
+    plan = planned(signed, held).model_copy(update=forged)
     assert "binding" in refused_by(decide(signed, plan, held["p1"]))
 
 
 def test_a_plan_is_bound_to_the_contract_and_its_readers_to_the_order() -> None:
     signed, held = order(), contracts()
-    plan = make_plan(signed, held)
+    plan = planned(signed, held)
     assert "binding" in refused_by(decide(signed, plan, contract(minimum_group=4)))
     for hidden in plan.readers:
         others = tuple(reader for reader in plan.readers if reader.id != hidden.id)
@@ -212,7 +242,7 @@ def test_a_plan_is_bound_to_the_contract_and_its_readers_to_the_order() -> None:
 
 def test_a_plan_carries_the_noise_that_was_ordered() -> None:
     signed = order(query_spec(privacy={"mechanism": "laplace", "epsilon": 1.0}))
-    plan = make_plan(signed, contracts())
+    plan = planned(signed, contracts())
     assert decide(signed, plan, contract()).permitted
     for weaker in (PlanNoise(), PlanNoise(mechanism="laplace", epsilon=2.0)):
         forged = plan.model_copy(update={"noise": weaker})
@@ -221,7 +251,7 @@ def test_a_plan_carries_the_noise_that_was_ordered() -> None:
 
 def test_a_column_whose_use_was_withdrawn_is_refused_by_the_policy_too() -> None:
     signed, held = order(), contracts()
-    plan = make_plan(signed, held)
+    plan = planned(signed, held)
     columns = {name: column.model_dump(by_alias=True) for name, column in contract().columns.items()}
     columns["amount"]["uses"] = ["filter"]
     assert {"binding", "column-use"} == refused_by(decide(signed, plan, contract(columns=columns)))

@@ -1,124 +1,68 @@
-"""A joint query's layout: which cells may be released, and an answer that is exact and the same for everybody."""
+"""A planned query: parties and researcher come to the same layout from order, plan and contracts."""
 
-from decimal import Decimal
 from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
-from inbond.joint_query import QueryLayout, Table
-from policies.sql import fragment, parse_query
-from tests.policies.samples import contract
-
-SQL = "SELECT country, COUNT(*) AS n, SUM(amount) AS total, AVG(items) AS mean, COUNT(items) AS given FROM orders"
-GROUPED = f"{SQL} GROUP BY country"
-MINIMUM = 5
-
-amounts = st.none() | st.decimals(0, 500, places=2)
-row = st.tuples(st.sampled_from(["DE", "FR", "NO"]), amounts, st.none() | st.integers(0, 9))
-tables = st.lists(row, max_size=40)
+from federation.planner import make_plan
+from inbond.joint_query import planned_query, release_spec
+from inbond.roster import Roster
+from policies.errors import InvalidInput
+from policies.job import JobSpec
+from policies.plan import Plan
+from tests.policies.samples import PARTIES, contract, order, query_spec, train_spec
 
 
-def _layout() -> QueryLayout:
-    return QueryLayout.of(GROUPED, contract(), noised=False)
+def planned(spec: JobSpec, **changes: Any) -> Plan:
+    return make_plan(order(spec), {name: {"orders": contract(**changes)} for name in PARTIES})
 
 
-def _run(rows: list[tuple[Any, ...]]) -> pa.Table:
-    """The rows as the connector would give them."""
-    types = [("country", pa.string()), ("amount", pa.decimal128(18, 2)), ("items", pa.int64())]
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    arrays = [pa.array(list(values), kind) for values, (_, kind) in zip(columns, types, strict=True)]
-    return pa.table(dict(zip((name for name, _ in types), arrays, strict=True)))
+def test_the_query_is_compiled_over_the_owners_of_the_plan() -> None:
+    spec = query_spec()
+    query = planned_query(spec, planned(spec), {"orders": contract()})
+    assert query.sides[0].owners == PARTIES
+    assert query.query.canonical_sql == planned(spec).sql
+    assert not query.noised
 
 
-def _party(rows: list[tuple[Any, ...]]) -> Table:
-    """One party's table of group values, by the very fragment that its worker runs."""
-    piece = fragment(parse_query(GROUPED, "sql"), contract())
-    with duckdb.connect(":memory:") as connection:
-        connection.register("source", _run(rows))
-        found = connection.execute(piece.sql, piece.parameters).fetchall()
-    return np.array(piece.align(found), np.int64)
+def test_a_plan_with_noise_clamps() -> None:
+    spec = query_spec(privacy={"mechanism": "laplace", "epsilon": 1.0})
+    assert planned_query(spec, planned(spec), {"orders": contract()}).noised
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(tables, min_size=1, max_size=3))
-def test_the_joint_answer_is_what_one_database_says_of_all_rows(parts: list[list[tuple[Any, ...]]]) -> None:
-    layout = _layout()
-    joint = sum((_party(rows) for rows in parts), np.zeros(layout.shape, np.int64))
-    hidden = layout.suppressed(joint, MINIMUM)
-    answer = layout.rows(np.where(hidden, 0, joint))
-    with duckdb.connect(":memory:") as connection:
-        connection.register("orders", _run([one for rows in parts for one in rows]))
-        plain = connection.execute(
-            "SELECT country, COUNT(*), SUM(amount), COUNT(amount), AVG(items), COUNT(items) FROM orders"
-            f" GROUP BY country HAVING COUNT(*) >= {MINIMUM} ORDER BY country"
-        ).fetchall()
-    expected = [
-        {
-            "country": country,
-            "n": count,
-            "total": total if amounts_given >= MINIMUM else None,
-            "mean": mean if items_given >= MINIMUM else None,
-            "given": items_given if items_given >= MINIMUM else None,
-        }
-        for country, count, total, amounts_given, mean, items_given in plain
-    ]
-    assert [{**one, "mean": one["mean"]} for one in answer] == expected
+def test_parameters_are_those_of_the_order() -> None:
+    spec = query_spec(sql="SELECT COUNT(*) FROM orders WHERE country = $land", parameters={"land": "DE"})
+    query = planned_query(spec, planned(spec), {"orders": contract()})
+    assert list(query.sides[0].fragment.parameters.values()) == ["DE"]
+    other = query_spec(sql=spec.sql, parameters={"land": "FR"})
+    assert planned_query(other, planned(other), {"orders": contract()}).agreed() != query.agreed()
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 12), min_size=15, max_size=15), st.integers(1, 10))
-def test_the_researcher_finds_the_same_cells_hidden_from_what_was_released(counts: list[int], minimum: int) -> None:
-    layout = _layout()
-    joint = np.zeros(layout.shape, np.int64)
-    position = {name: index for index, name in enumerate(layout.columns)}
-    for group in range(layout.shape[0]):
-        rows = counts[group * 5]
-        joint[group, position["rows"]] = rows
-        for offset, index in enumerate((1, 2, 3)):
-            held = min(rows, counts[group * 5 + 1 + offset])
-            joint[group, position[f"count_{index}"]] = held
-            if f"sum_{index}" in position:
-                joint[group, position[f"sum_{index}"]] = held * 17
-    hidden = layout.suppressed(joint, minimum)
-    released = np.where(hidden, 0, joint)
-    np.testing.assert_array_equal(layout.suppressed(released, minimum), hidden)
+def test_owners_whose_contracts_differ_only_in_words_agree() -> None:
+    spec = query_spec()
+    plan = planned(spec)
+    mine, yours = contract(), contract(controller="Somebody else", minimum_group=50)
+    agreed = {planned_query(spec, plan, {"orders": one}).agreed() for one in (mine, yours)}
+    assert len(agreed) == 1
 
 
-def test_a_group_under_the_minimum_vanishes_whole_and_one_at_the_minimum_stays() -> None:
-    layout = _layout()
-    few, enough = [("DE", Decimal(1), 1)] * 4, [("FR", Decimal(2), 2)] * 5
-    joint = _party(few + enough)
-    hidden = layout.suppressed(joint, MINIMUM)
-    assert hidden[0].all()
-    assert not hidden[1].any()
-    assert layout.rows(np.where(hidden, 0, joint)) == [
-        {"country": "FR", "n": 5, "total": Decimal(10), "mean": 2.0, "given": 5}
-    ]
+def test_a_training_has_no_query_and_a_missing_contract_is_told() -> None:
+    spec = query_spec()
+    with pytest.raises(InvalidInput, match="has no SQL"):
+        planned_query(train_spec(), planned(spec), {"orders": contract()})
+    with pytest.raises(InvalidInput, match="no dataset `orders`"):
+        planned_query(spec, planned(spec), {})
 
 
-def test_a_sum_over_too_few_values_vanishes_with_the_count_that_would_tell() -> None:
-    layout = _layout()
-    joint = _party([("DE", Decimal(7), 3)] * 4 + [("DE", None, 3)] * 4)
-    released = np.where(layout.suppressed(joint, MINIMUM), 0, joint)
-    position = {name: index for index, name in enumerate(layout.columns)}
-    assert (released[0, position["count_1"]], released[0, position["sum_1"]]) == (0, 0)
-    assert layout.rows(released) == [{"country": "DE", "n": 8, "total": None, "mean": 3.0, "given": 8}]
-
-
-def test_a_sum_that_is_zero_or_negative_is_released_all_the_same() -> None:
-    layout = _layout()
-    joint = _party([("DE", Decimal(0), 0)] * MINIMUM)
-    released = np.where(layout.suppressed(joint, MINIMUM), 0, joint)
-    assert layout.rows(released)[0]["total"] == 0
-    joint[0, layout.columns.index("sum_1")] = -3
-    assert not layout.suppressed(joint, MINIMUM)[0].any(), "a sum is never compared with the minimum"
-
-
-def test_parties_who_read_another_query_agree_on_nothing() -> None:
-    other = QueryLayout.of(GROUPED.replace("AVG", "SUM"), contract(), noised=False)
-    assert other.agreed() != _layout().agreed()
-    assert _layout().agreed() == QueryLayout.of(GROUPED.replace(",", " , "), contract(), noised=False).agreed()
+def test_the_released_sum_is_bound_to_the_query_and_to_what_is_hidden() -> None:
+    spec = query_spec()
+    plan = planned(spec)
+    query = planned_query(spec, plan, {"orders": contract()})
+    keys = {name: bytes([index]) * 32 for index, name in enumerate(PARTIES, 1)}
+    roster = Roster({name: f"spiffe://acme.example/party/{name}" for name in PARTIES}, keys, "ab" * 32)
+    nothing, one = np.zeros(query.shape, np.bool_), np.zeros(query.shape, np.bool_)
+    one[0, 0] = True
+    digests = {release_spec(query, "job", plan, roster, hidden).digest() for hidden in (nothing, one)}
+    assert len(digests) == 2
+    assert release_spec(query, "job", plan, roster, nothing).exact == query.shape[0] * query.shape[1]

@@ -16,7 +16,7 @@ from tests.support.authority import TestAuthority
 
 AUTHORITY = TestAuthority("acme.example")
 NODES = {name: AUTHORITY.node(f"party/{name}") for name in ("p1", "p2", "p3", "p4")}
-PLAN = make_plan(order(), {name: contract() for name in ("p1", "p2", "p3")}, coordinator_country="DE")
+PLAN = make_plan(order(), {name: {"orders": contract()} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
 JOB = "ab" * 16
 
 

@@ -3,19 +3,27 @@
 import os
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from flwr.app import RecordDict
 
 from inbond.errors import JobFailed
+from inbond.joint_query import planned_query
 from parties import jobs as jobs_module
 from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.jobs import Jobs
 from parties.worker import WorkerProcess
+from policies.query.compiled import ROWS
 from policies.verdict import RefusedError
 from tests.bad_input.homes import Party
+from tests.policies.samples import train_spec
+
+COUNTRIES = ("DE", "FR", "NO")
 
 
 class Worker:
@@ -153,6 +161,9 @@ def test_the_view_handed_to_a_worker_is_not_kept_open_by_the_agent(
     party: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = _context(party)
+    context.order = context.order.model_copy(update={"spec": train_spec()})
+    recipe = SimpleNamespace(name="fraud", version=1, columns=(SimpleNamespace(name="amount"),))
+    monkeypatch.setattr(jobs_module, "recipe_of", lambda _order: recipe)
     given: list[int] = []
 
     def refuse(job: object, **_: object) -> WorkerProcess:
@@ -164,6 +175,19 @@ def test_the_view_handed_to_a_worker_is_not_kept_open_by_the_agent(
         context.start_worker(context)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(given[0])
+
+
+def test_a_query_runs_in_the_owners_engine_over_the_columns_it_reads_and_starts_no_worker(party: Party) -> None:
+    context = _context(party)
+    query = planned_query(context.order.spec, context.plan, context.contracts)
+    assert query.sides[0].fragment.relations == {"t0": ("orders", ("amount", "country"))}
+    table = query.table(context.run_fragment(context, query.sides[0].fragment))
+    rows = pq.read_table(party.home / "orders.parquet").to_pylist()
+    wanted = [
+        sum(1 for row in rows if row["country"] == land and Decimal(row["amount"] or 0) > 5) for land in COUNTRIES
+    ]
+    assert table[:, ROWS].tolist() == wanted
+    assert party.jobs.get(context.job).steps._worker is None
 
 
 def test_a_charge_is_made_once_however_often_the_step_is_tried(party: Party) -> None:

@@ -19,7 +19,7 @@ AUTHORITY = TestAuthority("acme.example")
 NAMES = ("p1", "p2", "p3")
 NODES = {name: AUTHORITY.node(f"party/{name}") for name in NAMES}
 EPOCHS = {name: EpochKey.generate() for name in NAMES}
-PLAN = make_plan(order(), {name: contract() for name in NAMES}, coordinator_country="DE")
+PLAN = make_plan(order(), {name: {"orders": contract()} for name in NAMES}, coordinator_country="DE")
 IDENTITIES = {name: str(AUTHORITY.id(f"party/{name}")) for name in NAMES}
 KEY = b"the fresh job key"
 

@@ -6,11 +6,11 @@ from federation.planner import RecipeInfo, make_plan
 from policies.errors import InvalidInput
 from policies.plan import Plan
 from policies.protocols import check_protocol, leaks_of
-from tests.policies.samples import contract, order, query_spec, train_spec
+from tests.policies.samples import PARTIES, contract, order, query_spec, train_spec
 
 RECIPE = RecipeInfo("fraud", 1, 1000)
 PLANS = [
-    make_plan(order(spec), {name: contract() for name in ("p1", "p2", "p3")}, RECIPE, coordinator_country="DE")
+    make_plan(order(spec), {name: {"orders": contract()} for name in PARTIES}, RECIPE, coordinator_country="DE")
     for spec in (query_spec(), train_spec(), train_spec(key_mode="holder"))
 ]
 

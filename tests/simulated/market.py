@@ -5,7 +5,7 @@ cryptography, and by plain DuckDB over all rows at once.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -88,24 +88,22 @@ CONTRACTS = {dataset: contract(dataset) for dataset in COLUMNS}
 CATALOGUE = {dataset: Offer(CONTRACTS[dataset], owners) for dataset, owners in OWNERS.items()}
 
 
-def _values(kind: str, spec: Mapping[str, Any], size: int, rng: np.random.Generator) -> list[Any]:  # noqa: PLR0911 - one line per kind of column
+def _values(kind: str, spec: Mapping[str, Any], size: int, rng: np.random.Generator) -> list[Any]:
     low, high = spec.get("bounds", (0, 1))
-    match kind:
-        case "int":
-            found = rng.choice(spec["domain"], size) if "domain" in spec else rng.integers(low, high + 1, size)
-            return [int(value) for value in found]
-        case "money":
-            return [Decimal(int(value)).scaleb(-2) for value in rng.integers(low * 100, high * 100 + 1, size)]
-        case "bool":
-            return [bool(value) for value in rng.integers(0, 2, size)]
-        case "float":
-            return [float(value) for value in rng.integers(0, 40, size) / 8]
-        case "datetime":
-            start = datetime(2026, 1, 1)  # noqa: DTZ001 - a DATETIME has no zone
-            return [start + timedelta(minutes=int(value)) for value in rng.integers(0, 90 * 24 * 60, size)]
-        case "date":
-            return [datetime.fromisoformat(str(value)).date() for value in rng.choice(spec["domain"], size)]
-    return [str(value) for value in rng.choice(spec.get("domain", ["u", "v", "w", "x", "y"]), size)]
+    start = datetime(2026, 1, 1)  # noqa: DTZ001 - a DATETIME has no zone
+    listed = spec.get("domain", ["u", "v", "w", "x", "y"])
+    made: dict[str, Callable[[], list[Any]]] = {
+        "int": lambda: (
+            rng.choice(listed, size).tolist() if "domain" in spec else rng.integers(low, high + 1, size).tolist()
+        ),
+        "money": lambda: [Decimal(int(one)).scaleb(-2) for one in rng.integers(low * 100, high * 100 + 1, size)],
+        "bool": lambda: [bool(one) for one in rng.random(size) < 0.5],
+        "float": lambda: [float(one) for one in rng.integers(0, 40, size) / 8],
+        "datetime": lambda: [start + timedelta(minutes=int(one)) for one in rng.integers(0, 90 * 24 * 60, size)],
+        "date": lambda: [datetime.fromisoformat(str(one)).date() for one in rng.choice(listed, size)],
+        "text": lambda: [str(one) for one in rng.choice(listed, size)],
+    }
+    return made[kind]()
 
 
 def _keys(owner: str, dataset: str, size: int, rng: np.random.Generator) -> list[str]:
@@ -174,10 +172,10 @@ class Market:
         """The joint table, in the clear."""
         if len(query.sides) == 1:
             side = query.sides[0]
-            return np.asarray(np.sum([query.table(found) for found in self.run(side)], axis=0), np.int64)
+            return sum((query.table(found) for found in self.run(side)), np.zeros(query.shape, np.int64))
         left, right = ([side.keyed(found) for found in self.run(side)] for side in query.sides)
         sums = [_multiplied(query, a, b) for a, b in itertools.product(left, right)]
-        return np.asarray(np.sum([*sums, _distinct(query, left, right)], axis=0), np.int64)
+        return sum(sums, _distinct(query, left, right))
 
     def answer(self, sql: str, minimum: int = 1) -> list[dict[str, Any]]:
         """The answer of the joint query, without noise."""

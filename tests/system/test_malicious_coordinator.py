@@ -64,7 +64,7 @@ class Hub:
             sum_key_digest=hashlib.sha256(self._keys[1]).hexdigest(),
             now=utc_now(),
         )
-        contracts = {name: self._published(name) for name in FIRMS}
+        contracts = {name: {"payments": self._published(name)} for name in FIRMS}
         return token, order.jti, make_plan(order, contracts, recipe_info(order.spec), coordinator_country="DE")
 
     def _published(self, party: str) -> Any:
