@@ -19,16 +19,18 @@ from policies.request import ObligationKind
 
 MAX_POLICY_CHARACTERS = 1024 * 1024
 REQUIRED_ANNOTATIONS = ("id", "reason", "remedy")
+KNOWN_ANNOTATIONS = frozenset({*REQUIRED_ANNOTATIONS, "article", "obligations"})
 
 
 @dataclass(frozen=True)
 class PolicyNote:
-    """What a policy says about itself."""
+    """What a policy says about itself; `others` are annotations that only their reader knows."""
 
     reason: str
     remedy: str
     article: str = ""
     obligations: tuple[ObligationKind, ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _note(policy_id: str, policy: Mapping[str, Any]) -> PolicyNote:
         remedy=annotations["remedy"],
         article=annotations.get("article") or "",
         obligations=tuple(ObligationKind(kind) for kind in kinds),
+        others=tuple((name, text or "") for name, text in annotations.items() if name not in KNOWN_ANNOTATIONS),
     )
 
 

@@ -51,6 +51,10 @@ class Engine:
         """Do as `decide` does, from memory where the same question was asked of the same policies before."""
         return self._kept(requests, entities)
 
+    def prepare(self, entities: EntitySet) -> None:
+        """Parse `entities` now, so that deciding finds them ready; raises ValueError when the schema refuses them."""
+        self._parsed(entities)
+
     def _decide(self, requests: tuple[AccessRequest, ...], entities: EntitySet) -> Decision:
         if not requests:
             return self._failed("nothing was asked")

@@ -1,0 +1,139 @@
+"""The smallest lawful changes to a refused transfer, found by search over the levers of the tables.
+
+A lever sets facts that a party can change: a transfer tool, the protection of the released object, key custody, the
+recipient, an evidence record. Every combination is put to the engine itself; nothing here knows what would be lawful.
+A change that is found is then reduced to the facts it needs. Learns facts of transfers only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from policies.errors import InvalidInput
+from policies.law.decision import LawDecision
+from policies.law.derive import needed_k, released, safe_delta
+from policies.law.law import Law, Question
+from policies.law.tables import Lever
+
+DEPTH = 3
+LIMIT = 8
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to change (`says`, and fact by fact `facts`), and how the changed transfer is decided."""
+
+    says: tuple[str, ...]
+    facts: tuple[tuple[str, Any], ...]
+    decision: LawDecision
+
+    def sentence(self) -> str:
+        """The change as a person would say it."""
+        rules = ", ".join(self.decision.rules) or ", ".join(self.decision.policies)
+        told = f"with {' and '.join(self.says)} the object is {self.decision.object_class}: permitted under {rules}"
+        duties = ", ".join(duty.code for duty in self.decision.obligations)
+        return told + (f", with {duties}" if duties else "")
+
+
+@dataclass(frozen=True)
+class _Move:
+    say: str
+    facts: dict[str, Any]
+
+
+def smallest_changes(
+    law: Law, facts: Mapping[str, Any], *, depth: int = DEPTH, limit: int = LIMIT
+) -> tuple[Change, ...]:
+    """The lawful changes of a refused transfer none of whose levers can be spared, at most `limit`, smallest first.
+
+    Nothing for a transfer that is permitted. Raises InvalidInput for facts that cannot be read.
+    """
+    start = _question(law, facts)
+    if law.decide(start).permitted:
+        return ()
+    moves = _relevant(law, facts, start)
+    found: list[Change] = []
+    for size in range(1, depth + 1):
+        for chosen in combinations(moves, size):
+            says = {move.say for move in chosen}
+            if not any(says.issuperset(one.says) for one in found) and (change := _lawful(law, facts, chosen)):
+                found.append(change)
+    distinct = {str(one.facts): one for one in reversed(found)}
+    return tuple(sorted(distinct.values(), key=lambda one: (len(one.says), len(one.facts), one.says)))[:limit]
+
+
+def _question(law: Law, facts: Mapping[str, Any]) -> Question:
+    return law.questions([law.catalogue.sheet(facts)])[0]
+
+
+def _relevant(law: Law, facts: Mapping[str, Any], start: Question) -> list[_Move]:
+    """The levers that by themselves change what the regimes are asked; of those that ask the same, the first."""
+    seen, moves = {_asked(start)}, []
+    for lever in (*law.common.levers, *(one for regime in law.regimes.values() for one in regime.tables.levers)):
+        move = _filled(law, lever, start)
+        asked = _asked(_question(law, {**facts, **move.facts}))
+        if asked not in seen:
+            seen.add(asked)
+            moves.append(move)
+    return moves
+
+
+def _asked(question: Question) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return question.entities.digest, tuple(one.principal.id for one in question.requests), question.causes
+
+
+def _lawful(law: Law, facts: Mapping[str, Any], chosen: Sequence[_Move]) -> Change | None:
+    """The change that these levers make together, where it is lawful."""
+    if any(_contradict(one, other) for one, other in combinations(chosen, 2)):
+        return None
+    changes = {name: value for move in chosen for name, value in move.facts.items()}
+    if not law.judge({**facts, **changes}).permitted:
+        return None
+    needed = _reduced(law, facts, changes)
+    decision = law.judge({**facts, **needed})
+    return Change(tuple(move.say for move in chosen), tuple(sorted(needed.items(), key=str)), decision)
+
+
+def _contradict(one: _Move, other: _Move) -> bool:
+    """Whether two levers set a fact to different values."""
+    return any(name in other.facts and other.facts[name] != value for name, value in one.facts.items())
+
+
+def _reduced(law: Law, facts: Mapping[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Leave out, one by one, the facts without which the changed transfer is still permitted."""
+    needed = {name: value for name, value in changes.items() if facts.get(name) != value}
+    for name in sorted(needed):
+        fewer = {key: value for key, value in needed.items() if key != name}
+        if fewer and law.judge({**facts, **fewer}).permitted:
+            needed = fewer
+    return needed
+
+
+def _filled(law: Law, lever: Lever, start: Question) -> _Move:
+    """The lever for this transfer: `$name` stands for a constant of the project or a place of the transfer."""
+    if start.sheet is None:
+        raise InvalidInput("there are no facts to change", where="facts", right="state the transfer")
+    sheet, constants = start.sheet, law.common.constants
+    what = released(sheet, law.catalogue.sensitive)
+    known: dict[str, Any] = {
+        **constants.model_dump(),
+        "src": sheet["src"],
+        "dst": sheet["dst"],
+        "k": needed_k(what, constants),
+        "delta": safe_delta(what.subjects, constants),
+    }
+    say = lever.say
+    for name in sorted(known, key=len, reverse=True):
+        say = say.replace(f"${name}", str(known[name]))
+    return _Move(say, {name: _value(value, known) for name, value in lever.set.items()})
+
+
+def _value(value: Any, known: Mapping[str, Any]) -> Any:
+    if isinstance(value, str) and value.startswith("$"):
+        return known[value[1:]]
+    if isinstance(value, list):
+        return [_value(one, known) for one in value]
+    if isinstance(value, dict):
+        return {name: _value(one, known) for name, one in value.items()}
+    return value

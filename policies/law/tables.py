@@ -1,0 +1,186 @@
+"""The shape of a regime's `facts.yaml` and of `common.yaml`: dated rows with sources, and what holds on a day.
+
+Tables are law as data. A row holds from `since` to `until`, both days included; who reads a row learns its source.
+"""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from policies.document import Value
+
+FactName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Word = Annotated[str, Field(min_length=1, max_length=64)]
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+PlaceCode = Annotated[str, Field(pattern=r"^([A-Z]{2}|EPO)$")]
+Scalar = bool | int | float | str
+FactType = Literal[
+    "flag", "count", "share", "word", "words", "text", "place", "places", "date", "purpose", "categories", "counts",
+    "loss", "dates",
+]  # fmt: skip
+
+
+class FactRule(Value):
+    """One fact of a transfer: its type, permitted values, and its default; without a default it must be given.
+
+    A `raised` flag is worse when true and may be raised by the field catalogue; `sensitive` ones double the minimum k.
+    """
+
+    type: FactType
+    values: tuple[Word, ...] = ()
+    default: Any = None
+    raised: bool = False
+    sensitive: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether a transfer that does not state this fact cannot be decided."""
+        return "default" not in self.model_fields_set
+
+
+class Dated(Value):
+    """A row that holds from `since` to `until`, both included, as `source` says."""
+
+    since: date
+    until: date | None = None
+    source: Text
+
+    def holds(self, day: date) -> bool:
+        """Whether the row is in force on `day`."""
+        return self.since <= day and (self.until is None or day <= self.until)
+
+
+class PlaceRow(Dated):
+    """Places of a list: codes, or the members of other `lists`."""
+
+    places: tuple[PlaceCode, ...] = ()
+    lists: tuple[Word, ...] = ()
+
+
+class AdequacyRow(PlaceRow):
+    """Places that are adequate where `scope` (facts and the values they need) holds.
+
+    `grade` is told to the rules; `keys` says whether a key kept there is out of reach of other places.
+    """
+
+    scope: dict[FactName, Scalar] = Field(default_factory=dict)
+    grade: Literal["general", "certified"] = "general"
+    keys: bool = True
+
+
+class ToolRow(Dated):
+    """What counts as a kind of tool or ground (`as`): the facts of `when` have one of the values given.
+
+    `years` bounds its life where the transfer says since when it has it; `to` names lists the destination must be in.
+    """
+
+    kind: Word = Field(alias="as")
+    when: dict[FactName, tuple[Scalar, ...]] = Field(min_length=1)
+    to: tuple[Word, ...] = ()
+    years: int | None = Field(default=None, ge=1, le=99)
+
+
+class Threshold(Dated):
+    """A number from which (`at_least`) or above which (`more_than`) a fact reaches the band `name`."""
+
+    name: Word
+    fact: FactName
+    key: Word | None = None
+    at_least: int | None = Field(default=None, ge=0)
+    more_than: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Threshold":
+        if (self.at_least is None) == (self.more_than is None):
+            raise ValueError("a threshold has one bound; give `at_least` or `more_than`")
+        return self
+
+    def reached(self, number: int) -> bool:
+        """Whether `number` reaches the band."""
+        return number >= self.at_least if self.at_least is not None else number > (self.more_than or 0)
+
+
+class Applies(Value):
+    """When the regime is asked: data leave a place of its `area`, concern people there, or a fact has such a value."""
+
+    source: bool = False
+    subjects: bool = False
+    when: dict[FactName, tuple[Scalar, ...]] = Field(default_factory=dict)
+
+
+class Lever(Value):
+    """Something a refused party can change: the facts it sets and how a person would say it."""
+
+    say: Text
+    set: dict[FactName, Any] = Field(min_length=1)
+
+
+class Category(Value):
+    """A field of the catalogue: the facts it makes true whatever is declared, and its kind in bulk counts."""
+
+    raises: dict[FactName, Scalar] = Field(default_factory=dict)
+    counts_as: Word | None = None
+
+
+class Duty(Value):
+    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release."""
+
+    when: Literal["pre", "atomic", "post", "yearly"]
+    evidence: Text
+
+
+class Constants(Value):
+    """The project's own numbers: policy choices, recorded with each decision through the digest."""
+
+    k_min: int = Field(ge=2)
+    k_min_sens: int = Field(ge=2)
+    top2_max: float = Field(gt=0, le=1)
+    eps_agg_max: float = Field(gt=0)
+    eps_model_max: float = Field(gt=0)
+    delta_max: float = Field(gt=0, lt=1)
+    min_clients: int = Field(ge=2)
+
+
+class RegimeTables(Value):
+    """One regime's `facts.yaml`. Before `since` these tables do not describe the law, and nothing is permitted."""
+
+    regime: FactName
+    title: Text
+    kind: Literal["jurisdiction", "sector"]
+    since: date
+    checked: date
+    applies: Applies
+    facts: dict[FactName, FactRule] = Field(default_factory=dict)
+    lists: dict[Word, tuple[PlaceRow, ...]] = Field(default_factory=dict)
+    adequacy: tuple[AdequacyRow, ...] = ()
+    tools: tuple[ToolRow, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    levers: tuple[Lever, ...] = ()
+
+
+class CommonTables(Value):
+    """`common.yaml`: what all regimes share, and which of them must be there."""
+
+    checked: date
+    regimes: tuple[FactName, ...] = Field(min_length=1)
+    constants: Constants
+    facts: dict[FactName, FactRule]
+    purposes: tuple[Word, ...]
+    categories: dict[Word, Category]
+    lists: dict[Word, tuple[PlaceRow, ...]]
+    obligations: dict[Word, Duty]
+    levers: tuple[Lever, ...] = ()
+
+
+def members(
+    rows: tuple[PlaceRow, ...], day: date, others: dict[str, tuple[PlaceRow, ...]] | None = None
+) -> frozenset[str]:
+    """The places that `rows` name on `day`; `others` are the lists that rows may refer to by name (one level)."""
+    found: set[str] = set()
+    for row in rows:
+        if row.holds(day):
+            found.update(row.places)
+            for name in row.lists:
+                found |= members((others or {}).get(name, ()), day)
+    return frozenset(found)
