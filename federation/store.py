@@ -5,12 +5,10 @@ A restarted runner asks its questions again; what a party already answered comes
 
 import json
 import shutil
-import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from federation import schema
-from inbond.bodies import read_body, write_body
+from inbond.bodies import pack_body, read_body, unpack_body, write_body
 from inbond.database import open_database, sqlite_url
 from inbond.framing import INLINE
 from inbond.messages import Buffer
@@ -161,7 +159,7 @@ class CoordinatorStore:
 
     def _kept_body(self, job: str, request: str, size: int, packed: bytes | None) -> Sequence[memoryview]:
         if packed is not None:
-            return _unpacked(packed)
+            return unpack_body(packed, str(self._home / "state.db"))
         return read_body(self._body(job, request)) if size else []
 
     def replied(self, job: str) -> set[str]:
@@ -179,7 +177,7 @@ class CoordinatorStore:
         size = octets_of(body)
         if size > INLINE:
             write_body(self._body(job, request), body)
-        small = _packed(body) if 0 < size <= INLINE else None
+        small = pack_body(body) if 0 < size <= INLINE else None
         try:
             with self._writing, self._engine.begin() as connection:
                 connection.execute(_KEEP, {**facts, "request": request, "job": job, "size": size, "body": small})
@@ -224,15 +222,3 @@ class CoordinatorStore:
     def close(self) -> None:
         """Release the database."""
         self._engine.dispose()
-
-
-def _packed(body: Sequence[Buffer]) -> bytes:
-    """The parts of `body` in one piece, after their number and lengths (64-bit, big endian)."""
-    return b"".join((struct.pack(f"!{1 + len(body)}Q", len(body), *map(len, body)), *body))
-
-
-def _unpacked(data: bytes) -> list[memoryview]:
-    """The parts in what `_packed` made."""
-    count, view = int.from_bytes(data[:8], "big"), memoryview(data)
-    lengths = struct.unpack_from(f"!{count}Q", data, 8)
-    return [view[first:last] for first, last in pairwise(accumulate(lengths, initial=8 + 8 * count))]

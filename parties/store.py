@@ -7,19 +7,17 @@ the same id with another body is refused.
 import json
 import shutil
 import sqlite3
-import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from inbond.bodies import read_body, write_body
+from inbond.bodies import pack_body, read_body, unpack_body, write_body
 from inbond.database import open_database, sqlite_url
 from inbond.framing import INLINE
 from inbond.messages import Buffer, Status
@@ -134,7 +132,7 @@ class PartyStore:
 
     def _kept_body(self, job: str, request: str, size: int, packed: bytes | None) -> Sequence[memoryview]:
         if packed is not None:
-            return _unpacked(packed)
+            return unpack_body(packed, str(self._home / "state.db"))
         return read_body(self._body(job, request)) if size else []
 
     def step_answered(self, job: str, step: str, round_: int) -> bool:
@@ -156,7 +154,7 @@ class PartyStore:
         size = octets_of(body)
         if size > INLINE:
             write_body(self._body(job, request), body)
-        packed = _packed(body) if 0 < size <= INLINE else None
+        packed = pack_body(body) if 0 < size <= INLINE else None
         values = (request, job, step, round_, digest, status, reason, size, packed, time.time())
         with self._turn, self._inbox:
             self._inbox.execute(_KEEP, values)
@@ -177,15 +175,3 @@ class PartyStore:
         with self._turn:
             row: tuple[Any, ...] | None = self._inbox.execute(query, values).fetchone()
         return row
-
-
-def _packed(body: Sequence[Buffer]) -> bytes:
-    """The parts of `body` in one piece, after their number and lengths (64-bit, big endian)."""
-    return b"".join((struct.pack(f"!{1 + len(body)}Q", len(body), *map(len, body)), *body))
-
-
-def _unpacked(data: bytes) -> list[memoryview]:
-    """The parts in what `_packed` made."""
-    count, view = int.from_bytes(data[:8], "big"), memoryview(data)
-    lengths = struct.unpack_from(f"!{count}Q", data, 8)
-    return [view[first:last] for first, last in pairwise(accumulate(lengths, initial=8 + 8 * count))]

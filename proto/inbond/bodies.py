@@ -1,7 +1,8 @@
 """A message's body on disk, in the parts it came in: what is kept is what can be sent again.
 
-A file holds the number of parts and their lengths (64-bit, big endian), then the parts. It is written in place and
-believed only where a database row, written after it, says that it is there; so a torn file is never read.
+A file, or for a small body a column of a database row, holds the number of parts and their lengths (64-bit, big
+endian), then the parts. A file is written in place and believed only where a database row, written after it, says that
+it is there; so a torn file is never read.
 """
 
 import os
@@ -32,10 +33,9 @@ def write_all(file: int, body: Sequence[Buffer]) -> None:
 
 def write_body(path: Path, body: Sequence[Buffer]) -> None:
     """Write `body` to `path`, for its owner alone; makes the folder when it is missing. Raises OSError."""
-    lengths = struct.pack(f"!{1 + len(body)}Q", len(body), *(len(part) for part in body))
     file = _open(path)
     try:
-        write_all(file, [lengths, *body])
+        write_all(file, [_lengths(body), *body])
     finally:
         os.close(file)
 
@@ -52,16 +52,33 @@ def _open(path: Path) -> int:
 def read_body(path: Path) -> list[memoryview]:
     """Return the parts in `path`. Raises InbondError for a file that is gone or not whole."""
     try:
-        data = memoryview(path.read_bytes())
-        count = int.from_bytes(data[:_NUMBER], "big")
-        start = _NUMBER * (1 + count)
+        return unpack_body(path.read_bytes(), str(path))
+    except OSError:
+        raise _damaged(str(path)) from None
+
+
+def pack_body(body: Sequence[Buffer]) -> bytes:
+    """Return `body` in one piece, as a file would hold it."""
+    return b"".join((_lengths(body), *body))
+
+
+def unpack_body(packed: bytes, where: str) -> list[memoryview]:
+    """Return the parts in what `pack_body` made. Raises InbondError, which names `where`, if it is not whole."""
+    data = memoryview(packed)
+    count = int.from_bytes(data[:_NUMBER], "big")
+    start = _NUMBER * (1 + count)
+    try:
         lengths = struct.unpack(f"!{count}Q", data[_NUMBER:start])
-    except (OSError, struct.error, OverflowError):
-        raise _damaged(path) from None
+    except (struct.error, OverflowError):
+        raise _damaged(where) from None
     if start + sum(lengths) != len(data):
-        raise _damaged(path)
+        raise _damaged(where)
     return [data[first:last] for first, last in pairwise(accumulate(lengths, initial=start))]
 
 
-def _damaged(path: Path) -> InbondError:
-    return InbondError("a kept body is gone or not whole", where=str(path), right="submit the job again")
+def _lengths(body: Sequence[Buffer]) -> bytes:
+    return struct.pack(f"!{1 + len(body)}Q", len(body), *map(len, body))
+
+
+def _damaged(where: str) -> InbondError:
+    return InbondError("a kept body is gone or not whole", where=where, right="submit the job again")

@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from protocols.errors import MisuseError, PeerViolation
 from protocols.psi.hashing import SESSION, digest_all, domain
+from protocols.psi.permute import permutation
 from protocols.psi.ristretto import POINT, U8, Random, agree_all, hash_all, random_points, random_scalar
 
 I64 = npt.NDArray[np.int64]
@@ -120,11 +121,6 @@ def tag_bytes(left: int, right: int) -> int:
     """
     pairs = max(left * right, left * left // 2, right * right // 2)
     return max(8, -int(-(STATISTICAL + log2(pairs)) // 8))
-
-
-def permutation(count: int, random: Random = os.urandom) -> I64:
-    """A secret permutation of range(count): the order of random 64-bit words (a tie has chance count**2 / 2**65)."""
-    return np.argsort(np.frombuffer(random(8 * count), np.uint64), kind="stable")
 
 
 def bucket_sizes(count: int, *, bits: int = 3) -> int:

@@ -5,13 +5,15 @@ Who learns what: nothing is sent here; who does not know the order can not tell 
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from protocols.psi.items import I64
 from protocols.psi.ristretto import Random
 
 
-def permutation(count: int, random: Random) -> I64:
+def permutation(count: int, random: Random = os.urandom) -> I64:
     """A uniform permutation (count,): the order of random words, drawn anew if two are equal, lest one be favoured."""
     while True:
         words = np.frombuffer(random(8 * count), np.uint64)

@@ -21,10 +21,10 @@ from protocols.psi.elliptic import (
     ValueHolder,
     Variant,
     bucket_sizes,
-    permutation,
     tag_bytes,
 )
 from protocols.psi.items import bucket_capacity, digests, distinct, encode, split
+from protocols.psi.permute import permutation
 from protocols.psi.ristretto import U8, Random, agree_all, hash_all, multiply_all, random_points, random_scalar
 
 SESSION = bytes(range(32))
