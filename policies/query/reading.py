@@ -232,6 +232,8 @@ class _Reader(Refusals):
             raise self.refuse("USING after two tables does not say which one is meant", "write ON a.key = b.key")
         equal = [exp.EQ(this=_qualified(key, earlier[0]), expression=_qualified(key, table)) for key in using]
         condition = join.args.get("on")
+        if condition is not None and condition.find(exp.Column) is None:
+            raise self.refuse(f"a join ON {shown(condition)} lets every row meet every other", "write ON a.key = b.key")
         return [*equal, *(_conjuncts(condition) if condition else ())]
 
     # --- SELECT, GROUP BY, ORDER BY, LIMIT ----------------------------------------------------------------------
