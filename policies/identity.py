@@ -139,6 +139,7 @@ def identify(
     key usage; (6) dates; (7) chain and signatures up to one of our CA certificates; (8) deny list.
     """
     certificate = leaf if isinstance(leaf, x509.Certificate) else load_certificate(leaf)
+    _check_encoding(certificate)
     extensions = _extensions(certificate)
     spiffe_id = _spiffe_id(extensions)
     _check_domain(spiffe_id, trust)
@@ -161,6 +162,12 @@ def recheck(peer: PeerIdentity, trust: TrustStore, now: datetime) -> None:
     _check_domain(peer.spiffe_id, trust)
     _check_dates(peer.not_before, peer.not_after, peer.spiffe_id, now)
     _check_denied(peer.serial, peer.spiffe_id, trust)
+
+
+def _check_encoding(certificate: x509.Certificate) -> None:
+    """A signature is whole bytes. Readers overlook a count of unused bits: one certificate, two thumbprints."""
+    if not certificate.public_bytes(serialization.Encoding.DER).endswith(b"\0" + certificate.signature):
+        raise InvalidIdentity("certificate with a signature of broken bytes", right="DER as the authority issued it")
 
 
 def _extensions(certificate: x509.Certificate) -> x509.Extensions:

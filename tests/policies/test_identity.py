@@ -193,6 +193,18 @@ def test_hostile_bytes_give_one_clear_error(noise: bytes, position: int, flip: i
         pytest.fail("altered certificate accepted")
 
 
+def test_a_signature_with_unused_bits_is_no_second_certificate(acme: TestAuthority) -> None:
+    while True:  # a signature whose last bit is 0 can be said to have one bit less
+        der = bytearray(acme.forge(KEY, uris=[P1]).public_bytes(serialization.Encoding.DER))
+        if der[-1] % 2 == 0:
+            break
+    assert identify(bytes(der), acme.trust, NOW)
+    signature = load_certificate(bytes(der)).signature
+    der[-len(signature) - 1] = 1
+    with pytest.raises(InvalidIdentity, match="broken bytes"):
+        identify(bytes(der), acme.trust, NOW)
+
+
 def test_an_oversized_certificate_is_not_even_parsed(acme: TestAuthority) -> None:
     with pytest.raises(InvalidIdentity, match="at most 16384"):
         identify(b"\x30" * 20_000, acme.trust, NOW)
