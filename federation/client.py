@@ -27,7 +27,7 @@ from federation.key_holder import KeyHolder
 from inbond import tls
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
-from inbond.joint_query import planned_query, release_spec
+from inbond.joint_query import joint_numbers, planned_query, release_spec
 from inbond.node import Node, utc_now
 from inbond.orders import sign_order
 from inbond.roster import VERDICT_TYPE, Roster, read_roster
@@ -352,7 +352,7 @@ class Researcher(AbstractContextManager["Researcher"]):
         with CipherProcess(PUBLIC_4096) as cipher:
             cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
             slots = cipher.decrypt(body)
-        table = open_sum(release_spec(query, job, plan, roster, nothing), slots).exact.reshape(query.shape)
+        table = joint_numbers(query, open_sum(release_spec(query, job, plan, roster, nothing), slots).exact)
         hidden = query.suppressed(table, plan.minimum_group)
         if release_spec(query, job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
             raise PeerViolation("the sum is not the one that the parties released", where=job)

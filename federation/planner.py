@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from federation.join_planner import JoinChoice, choose_join
+from inbond.joint_query import table_shape
 from policies.contract import PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.job import JobOrder
 from policies.plan import (
     ColumnUse,
+    JoinPlan,
     Leak,
     LeakKind,
     Operator,
@@ -29,7 +32,7 @@ from policies.plan import (
     Role,
     Table,
 )
-from policies.protocols import MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
+from policies.protocols import JOINED_SUM, MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
 from policies.query.compiled import Compiled
 from policies.query.compiling import compile_query
 from policies.query.reading import Query, parse
@@ -162,6 +165,7 @@ class _Draft:
         operators: tuple[Operator, ...],
         protection: Protection,
         query: Compiled | None = None,
+        join: JoinPlan | None = None,
     ) -> Plan:
         """Return the plan; its readers follow from its leaks."""
         spec, held = self.order.spec, self.contracts
@@ -173,20 +177,22 @@ class _Draft:
             dataset=spec.dataset,
             sql=query.query.canonical_sql if query is not None else None,
             columns=tuple(ColumnUse(dataset=dataset, column=column, use=use) for dataset, column, use in columns),
-            participants=tuple(self._participant(name) for name in self.chosen),
+            participants=tuple(self._participant(name, query) for name in self.chosen),
             operators=operators,
-            steps=steps_of(spec.kind, spec.protection, spec.rounds or 1),
+            steps=steps_of(spec.kind, spec.protection, spec.rounds or 1, joined=join is not None),
             protection=protection,
             pushed=tuple(Pushed(dataset=dataset, condition=condition) for dataset, condition in pushed),
+            join=join,
             minimum_group=max(one.minimum_group for one in held),
             minimum_parties=max(spec.minimum_parties, *(one.minimum_parties for one in held)),
             noise=self.noise(),
             readers=self.readers(operators),
         )
 
-    def _participant(self, name: str) -> Participant:
+    def _participant(self, name: str, query: Compiled | None) -> Participant:
         tables = tuple(Table(dataset=dataset, contract=one.digest()) for dataset, one in self.chosen[name].items())
-        return Participant(name=name, country=self.countries[name], tables=tables)
+        side = next((one.number for one in query.sides if name in one.owners), 0) if query is not None else 0
+        return Participant(name=name, country=self.countries[name], tables=tables, side=side)
 
     def noise(self) -> PlanNoise:
         """Return the noise asked for, or for a query the least that satisfies every contract."""
@@ -200,16 +206,16 @@ class _Draft:
 
     def readers(self, operators: tuple[Operator, ...]) -> tuple[Reader, ...]:
         """Return everybody for whom a leak makes something of the data readable, with the country."""
-        learned = dict.fromkeys((leak.who, leak.what) for operator in operators for leak in operator.leaks)
         found = [
-            Reader(id=identity, country=country, object=what)
-            for who, what in learned
-            if what not in {LeakKind.NOTHING, LeakKind.SIZES_AND_TIMING, LeakKind.MASKED_VALUE}
-            for identity, country in self._people(who)
+            Reader(id=identity, country=country, object=leak.what)
+            for leak in dict.fromkeys(leak for operator in operators for leak in operator.leaks)
+            if leak.what not in {LeakKind.NOTHING, LeakKind.SIZES_AND_TIMING, LeakKind.MASKED_VALUE}
+            for identity, country in self._people(leak.who, leak.learners)
         ]
         return tuple(dict.fromkeys(found))
 
-    def _people(self, who: Role) -> tuple[tuple[str, str], ...]:
+    def _people(self, who: Role, learners: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """Those in a role; of the parties, only the `learners` where there are some."""
         root = f"spiffe://{self.order.consortium}"
         if who is Role.RESEARCHER:
             return self._recipients()
@@ -221,7 +227,8 @@ class _Draft:
                     "use `protection: encrypted`, or configure the coordinator's country",
                 )
             return ((f"{root}/coordinator", self.coordinator_country),)
-        return tuple((f"{root}/party/{name}", country) for name, country in self.countries.items())
+        named = {name: self.countries[name] for name in learners or self.countries}
+        return tuple((f"{root}/party/{name}", country) for name, country in named.items())
 
     def _recipients(self) -> tuple[tuple[str, str], ...]:
         """Return the recipients; the person who asks holds the result key, and so must be one of them."""
@@ -234,8 +241,8 @@ class _Draft:
             )
         return listed
 
-    def _protection(self) -> Protection:
-        _, protocol, version = PLAIN_SUM if self.plain else MASKED_SUM
+    def _protection(self, *, joined: bool = False) -> Protection:
+        _, protocol, version = PLAIN_SUM if self.plain else JOINED_SUM if joined else MASKED_SUM
         parameters: dict[str, JsonValue] = {} if self.plain else {"key_mode": self.order.spec.key_mode}
         return Protection(mode=self.order.spec.protection, protocol=protocol, version=version, parameters=parameters)
 
@@ -245,34 +252,49 @@ class _Draft:
         """Return the plan of a joint query: group counts first, then the groups that remain."""
         noise = self.noise()
         compiled = _compiled(query, self.chosen, noised=noise.mechanism != "none")
-        if len(compiled.sides) > 1:
-            raise _wrong("tables of different owners are not joined", "sql", "join tables that the same parties hold")
-        protection = self._protection()
-        groups, slots = compiled.shape
+        joined = choose_join(compiled, self.chosen, self.order.spec.matching) if len(compiled.sides) > 1 else None
+        protection = self._protection(joined=joined is not None)
+        moduli, groups, slots = table_shape(compiled)
         operators = (
+            *((self._join_operator(joined, protection),) if joined else ()),
             self._operator(
                 "count",
                 "group-count",
-                self._count_leaks(),
-                values=groups * len(compiled.counts),
+                self._count_leaks(joined),
+                values=moduli * groups * len(compiled.counts) + groups,
                 protection=protection,
             ),
             self._operator(
                 "release",
                 "aggregate",
                 self._release_leaks(noise),
-                values=groups * slots,
+                values=moduli * groups * slots,
                 protection=protection,
                 epsilon=noise.epsilon,
                 owner=True,
             ),
         )
         uses = tuple((dataset, column, Use(use)) for dataset, column, use in compiled.uses)
-        return self.plan(uses, operators, protection, compiled)
+        return self.plan(uses, operators, protection, compiled, joined.join if joined else None)
 
-    def _count_leaks(self) -> tuple[Leak, ...]:
+    def _join_operator(self, choice: JoinChoice, protection: Protection) -> Operator:
+        """The matching of rows; what is counted afterwards is the next operator's."""
+        kept = tuple(leak for leak in choice.leaks if leak.what is not LeakKind.GROUP_COUNTS)
+        return Operator(
+            id="join",
+            kind="private-join",
+            participants=tuple(self.chosen),
+            protocol=f"{protection.protocol}/{protection.version} {choice.join.engine}",
+            leaks=(*self._coordinator_leaks(), *kept),
+            up_bytes=choice.up_bytes,
+            seconds=min(round(choice.seconds, 3), MAX_SECONDS_SHOWN),
+        )
+
+    def _count_leaks(self, joined: JoinChoice | None) -> tuple[Leak, ...]:
+        """Of a join the owners' contracts say by key who may know the joint counts."""
         counts = Leak(who=Role.PARTY, what=LeakKind.GROUP_COUNTS, about="all parties together")
-        return (*self._coordinator_leaks(), counts)
+        learned = tuple(leak for leak in joined.leaks if leak.what is LeakKind.GROUP_COUNTS) if joined else (counts,)
+        return (*self._coordinator_leaks(), *learned)
 
     def _release_leaks(self, noise: PlanNoise) -> tuple[Leak, ...]:
         exact = noise.mechanism == "none"

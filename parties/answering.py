@@ -1,4 +1,4 @@
-"""A horizontal joint query at a party: aggregates over the tables of all owners together.
+"""A joint query at a party: aggregates over the tables of all owners together.
 
 Who learns what: the parties learn the joint counts of every group (noised where noise is asked), because somebody
 has to see that a group is large enough before its values are released, and the researcher must not see it first. The
@@ -9,14 +9,17 @@ counts that are released are the same noised ones.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from flwr.app import RecordDict
 
-from inbond.joint_query import Table, planned_query, release_spec
+from inbond.joint_query import Hidden, Table, joint_numbers, planned_query, release_spec, table_shape
 from parties.job_context import JobContext
 from parties.secure_job import SecureJob
+from policies.contract import PublishedContract
 from policies.plan import PlanNoise
+from protocols.errors import PeerViolation
 from protocols.noise import NoiseSpec
 from protocols.params import SHARED_2048
 from protocols.secure_sum import SumSpec
@@ -35,59 +38,90 @@ def noise_for(noise: PlanNoise, families: int, maximum: int, rows_per_subject: i
 
 
 class QueryJob(SecureJob):
-    """The query steps: count, release."""
+    """The query steps: count, release.
+
+    The kept table is (moduli, groups, slots): numbers as they are, or where two sides are joined this party's shares.
+    """
 
     def __init__(self, context: JobContext) -> None:
         super().__init__(context)
-        self._query = planned_query(context.order.spec, context.plan, context.contracts)
-        self._shape, self._counts = self._query.shape, list(self._query.counts)
+        self.query = planned_query(context.order.spec, context.plan, context.contracts)
+        self._shape, self._counts = table_shape(self.query), list(self.query.counts)
         self.steps |= {"query.count": self._count, "query.release": self._release}
 
     def count_spec(self) -> SumSpec:
-        """The sum of all group counts, under the parties' own key."""
-        exact, agreed = self._shape[0] * len(self._counts), self._query.agreed()
+        """The sum of all group counts and of the groups that are left out, under the parties' own key."""
+        moduli, groups, _ = self._shape
+        exact, agreed = moduli * groups * len(self._counts) + groups, self.query.agreed()
         return self.session.spec("count", 0, reals=0, exact=exact, clip=1.0, params=SHARED_2048.name, context=agreed)
 
     def _count(self, round_: int, content: RecordDict) -> RecordDict:
         del round_
+        self.prepare(content)
+        counts = self._table()[..., self._counts].reshape(-1)
+        return self.contribution(self.shared_key, self.count_spec(), np.concatenate([counts, self.left_out()]))
+
+    def prepare(self, content: RecordDict) -> None:
+        """Before the counts: confirm the roster, and make this party's table unless it is there from before a crash."""
         self.confirm(content)
+        if self.context.vault.get("table") is None:
+            self.keep(self._own_table())
+
+    def keep(self, table: Table) -> None:
+        """Put this party's table away until it is released."""
+        self.context.vault.put("table", np.ascontiguousarray(table).tobytes())
+
+    def left_out(self) -> Table:
+        """(groups,) 1 for a group that this party could not count wholly, and which is thus not released."""
+        return np.zeros(self._shape[1], np.int64)
+
+    def _table(self) -> Table:
         kept = self.context.vault.get("table")
         if kept is None:
-            kept = self._own_table().tobytes()
-            self.context.vault.put("table", kept)
-        table = np.frombuffer(kept, np.int64).reshape(self._shape)
-        counts = np.ascontiguousarray(table[:, self._counts]).reshape(-1)
-        return self.contribution(self.shared_key, self.count_spec(), counts)
+            raise PeerViolation("a step came before the table", where="query")
+        return np.frombuffer(kept, np.int64).reshape(self._shape)
 
     def _own_table(self) -> Table:
         """This party's table of group values; noised, and charged first, where the plan says so."""
-        table = self._query.table(self.context.run_fragment(self.context, self._query.sides[0].fragment))
-        noise = self.context.plan.noise
-        if self._query.noised:
-            self.context.charge(self.context, "release", noise.epsilon, noise.delta)
-            for index in range(self._shape[1]):
-                table[:, index] = self._slot_noise(index).add(np.ascontiguousarray(table[:, index]))
-        self.context.note(groups=self._shape[0], epsilon=noise.epsilon if self._query.noised else 0)
-        return table
+        table = self.query.table(self.context.run_fragment(self.context, self.query.sides[0].fragment))
+        return table + self.noise(self.context.contracts)
 
-    def _slot_noise(self, index: int) -> NoiseSpec:
-        """Several tables of one owner are joined: a subject's rows in each may meet those in every other."""
-        rows = math.prod(one.max_rows_per_subject for one in self.context.contracts.values())
-        largest = self._query.slots[index].largest
+    def noise(self, contracts: Mapping[str, PublishedContract]) -> Table:
+        """(groups, slots) noise by this party's `contracts`, charged before it is drawn; zeros where none is due."""
+        noise, (_, groups, slots) = self.context.plan.noise, self._shape
+        self.context.note(groups=groups, epsilon=noise.epsilon if self.query.noised else 0)
+        drawn = np.zeros((groups, slots), np.int64)
+        if self.query.noised:
+            self.context.charge(self.context, "release", noise.epsilon, noise.delta)
+            rows = self.rows_per_subject(contracts)
+            for index in range(slots):
+                drawn[:, index] = self._slot_noise(index, rows).add(np.zeros(groups, np.int64))
+        return drawn
+
+    def rows_per_subject(self, contracts: Mapping[str, PublishedContract]) -> int:
+        """The most (joined) rows of one subject: its rows in each table may meet those in every other."""
+        return math.prod(one.max_rows_per_subject for one in contracts.values())
+
+    def _slot_noise(self, index: int, rows: int) -> NoiseSpec:
+        largest = self.query.slots[index].largest
         assert largest is not None  # noqa: S101 - a query for noise refuses a sum without bounds
-        return noise_for(self.context.plan.noise, self._query.families, max(1, largest), rows)
+        return noise_for(self.context.plan.noise, self.query.families, max(1, largest), rows)
 
     def _release(self, round_: int, content: RecordDict) -> RecordDict:
         del round_
-        counts = self.shared_key.open(self.count_spec(), content).exact.reshape(self._shape[0], -1)
-        joint = np.zeros(self._shape, np.int64)
-        joint[:, self._counts] = counts
-        hidden = self._query.suppressed(joint, self.context.plan.minimum_group)
-        kept = self.context.vault.get("table")
-        assert kept is not None  # noqa: S101 - the count sum could not have been opened without it
-        table = np.where(hidden, 0, np.frombuffer(kept, np.int64).reshape(self._shape))
-        spec = release_spec(self._query, self.context.job, self.context.plan, self.roster, hidden)
+        hidden = self._hidden(self.shared_key.open(self.count_spec(), content).exact)
+        table = np.where(hidden, 0, self._table())
+        spec = release_spec(self.query, self.context.job, self.context.plan, self.roster, hidden)
         reply = self.contribution(self.owners_key, spec, np.ascontiguousarray(table).reshape(-1))
         reply["receipt"] = self.receipt(spec=spec.digest().hex())
         self.context.note(released_groups=int((~hidden).any(axis=1).sum()))
         return reply
+
+    def _hidden(self, opened: Table) -> Hidden:
+        """(groups, slots) true where a cell may not be released, by the joint counts."""
+        groups = self._shape[1]
+        counts, left_out = np.split(opened, [len(opened) - groups])
+        joint = np.zeros(self._shape[1:], np.int64)
+        joint[:, self._counts] = joint_numbers(self.query, counts)
+        hidden = self.query.suppressed(joint, self.context.plan.minimum_group)
+        return hidden | (left_out > 0)[:, None]

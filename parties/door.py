@@ -133,7 +133,8 @@ class Door:
             started = time.monotonic()
             content = job.steps.handle(request.step, request.round, codec.decode(request.body))
             mode = job.context.plan.protection.mode
-            body = codec.encode(egress.check(mode, request.step, content, job.steps.promised))
+            checked = egress.check(mode, request.step, content, job.steps.promised, job.steps.correspondents)
+            body = codec.encode(checked)
             self._check_live(job, request)
             reply = Reply(request.id, "ok", "", body)
             self._record(job, request, digest, reply, time.monotonic() - started)

@@ -12,8 +12,9 @@ import numpy as np
 from flwr.app import RecordDict
 
 from inbond.errors import Refused
-from inbond.records import FIELD, vector
+from inbond.records import FIELD, TO, vector
 from protocols.bfv import blob_bytes
+from protocols.pair import OVERHEAD
 from protocols.secure_sum import SumSpec
 
 MAX_BOX = 512 * 1024 * 1024  # a sealed model
@@ -49,14 +50,20 @@ PROMISES: Mapping[str, Mapping[str, Promise]] = {
         "evaluate": _promise(metrics="metrics"),
     },
 }
+MAIL_STEP = "query.join"
 RELEASES = frozenset({"query.release", "query.finish", "train"})  # steps whose reply somebody can in the end read
 
 
-def check(mode: str, step: str, content: RecordDict, spec: SumSpec | None) -> RecordDict:
+def check(
+    mode: str, step: str, content: RecordDict, spec: SumSpec | None, correspondents: frozenset[str] = frozenset()
+) -> RecordDict:
     """`content`, if it is what a plan of protection `mode` promises for `step`; raises Refused.
 
-    `spec` describes the sum that the step contributes to, None for a step without a contribution.
+    `spec` describes the sum that the step contributes to, None for a step without a contribution. In the rounds of a
+    join a reply holds nothing but sealed mail for `correspondents`.
     """
+    if step == MAIL_STEP:
+        return _check_mail(step, content, correspondents)
     promise = PROMISES[mode].get(step)
     if promise is None:
         raise _stop(step, "nothing is promised for this step")
@@ -69,6 +76,17 @@ def check(mode: str, step: str, content: RecordDict, spec: SumSpec | None) -> Re
         _check_contribution(step, content, spec)
     for record in content.config_records.values():
         _check_sizes(step, record)
+    return content
+
+
+def _check_mail(step: str, content: RecordDict, correspondents: frozenset[str]) -> RecordDict:
+    others = set(content) - {TO + name for name in correspondents}
+    if others or content.metric_records or content.config_records:
+        raise _stop(step, f"it holds {sorted(others | set(content.metric_records) | set(content.config_records))}")
+    for name, record in content.array_records.items():
+        box = vector(content, name) if set(record) == {FIELD} else None
+        if box is None or box.dtype != np.uint8 or box.ndim != 1 or not OVERHEAD <= box.nbytes <= MAX_BOX:
+            raise _stop(step, f"{name} is not one sealed mail")
     return content
 
 

@@ -57,7 +57,10 @@ class JobVault:
 
 @dataclass(slots=True)
 class JobContext:
-    """One admitted job at this party; `contract` is that of its (first) table, `contracts` those of all tables."""
+    """One admitted job at this party; `contract` is that of its (first) table, `contracts` those of all tables.
+
+    `step_seconds` and `memory_mib` bound a step and a process of it.
+    """
 
     job: str
     me: str
@@ -76,6 +79,7 @@ class JobContext:
     charge: Callable[["JobContext", str, float, float], None]
     summarise: Callable[[str, Mapping[str, Any]], None]
     step_seconds: float
+    memory_mib: int
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, **facts: Any) -> None:

@@ -13,11 +13,15 @@ from protocols.secure_sum import SumSpec
 
 
 class JobSteps:
-    """`handle` is the whole interface; `promised` describes the sum that the last step contributed to."""
+    """`handle` is the whole interface; `promised` describes the sum that the last step contributed to.
+
+    `correspondents` are the parties that this one may send mail to.
+    """
 
     def __init__(self, context: JobContext) -> None:
         self.context = context
         self.promised: SumSpec | None = None
+        self.correspondents: frozenset[str] = frozenset()
         self.steps: dict[str, Callable[[int, RecordDict], RecordDict]] = {}
         self.closed = False
         self._worker: Worker | None = None

@@ -23,6 +23,7 @@ from parties.connectors.base import Limits, permitted_view, relation, run_pushdo
 from parties.connectors.pushdown import Pushdown
 from parties.job_context import JobContext, JobVault
 from parties.job_steps import JobSteps
+from parties.joining import JoinedJob
 from parties.plain import PlainJob
 from parties.store import LIVE, PartyStore
 from parties.training import TrainingJob
@@ -144,6 +145,7 @@ class Jobs:
             charge=self._charge,
             summarise=self._store.summarise,
             step_seconds=float(self._node.config.limits.step_seconds),
+            memory_mib=self._node.config.limits.worker_memory_mib,
         )
 
     def _own(self, job: str, plan: Plan) -> list[DataContract]:
@@ -158,7 +160,7 @@ class Jobs:
 
     def _steps(self, context: JobContext) -> JobSteps:
         if context.plan.kind == "query":
-            return QueryJob(context)
+            return QueryJob(context) if context.plan.join is None else JoinedJob(context, context.plan.join)
         if context.plan.protection.mode == "plain":
             return PlainJob(context)
         recipe = recipe_of(context.order)

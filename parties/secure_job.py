@@ -36,16 +36,16 @@ class SecureJob(JobSteps):
 
     def __init__(self, context: JobContext) -> None:
         super().__init__(context)
-        self._processes = ExitStack()
-        self.shared_key = SharedKey(context, self._processes)
-        self.owners_key = OwnersKey(context, self._processes)
+        self.processes = ExitStack()
+        self.shared_key = SharedKey(context, self.processes)
+        self.owners_key = OwnersKey(context, self.processes)
         self._roster: Roster | None = None
         self.steps["query.start"] = self._start
 
     def close(self) -> None:
         """End the job's processes; the cipher of a step that still runs goes with it."""
         super().close()
-        self._processes.close()
+        self.processes.close()
 
     # roster and job key
 

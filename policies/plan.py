@@ -7,7 +7,7 @@ and no key. Leaks come from a closed vocabulary, so that a policy can permit or 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from policies.canonical import digest
 from policies.contract import Country, Name, Normalisation, Slug, Use
@@ -15,6 +15,7 @@ from policies.document import Value, read_document, validate
 from policies.job import MAX_PARTIES, Hex32, Identity
 
 MAX_ITEMS = 8192
+MAX_KEYS = 2**25  # of a side of a join
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -155,12 +156,21 @@ class JoinPlan(Value):
     """How the rows of two sides are matched: `engine`, and the side (0 or 1) that holds the attributes.
 
     The attribute side finds out which positions of the value side's secretly permuted rows match; what that tells it
-    depends on the engine. `keys` are the normalisations of the key columns, in order.
+    depends on the engine. `keys` are the normalisations of the key columns, in order. `largest` are the most keys that
+    the attribute side and the value side may show: a set that was blown up to probe for members ends the join.
     """
 
     engine: Literal["ot", "ec-hidden"]
     attributes: int = Field(ge=0, le=1)
     keys: tuple[Normalisation, ...] = Field(min_length=1, max_length=8)
+    largest: tuple[int, int] = (MAX_KEYS, MAX_KEYS)
+
+    @field_validator("largest")
+    @classmethod
+    def _sizes_can_be_joined(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not all(1 <= one <= MAX_KEYS for one in value):
+            raise ValueError(f"a side has 1 to {MAX_KEYS} keys; mend `largest`")
+        return value
 
 
 class Plan(Value):

@@ -49,7 +49,8 @@ def join_leaks(join: JoinPlan, sides: tuple[tuple[str, ...], tuple[str, ...]]) -
     """What the parties of a join learn of each other's tables; `sides` are the names of the parties by side.
 
     Both engines show the attribute side which positions of a secretly permuted table fall into which of its groups:
-    by OT extension it also sees which of its own rows they belong to, by the hidden elliptic-curve form it does not.
+    by OT extension it also sees which of its own rows they belong to, by the hidden elliptic-curve form it does not,
+    but there the value side sees how many lists of keys with equal rows it has, and their sizes, rounded up.
     """
     attributes, values = sides[join.attributes], sides[1 - join.attributes]
     everybody = tuple(sorted(attributes + values))
@@ -57,14 +58,17 @@ def join_leaks(join: JoinPlan, sides: tuple[tuple[str, ...], tuple[str, ...]]) -
     def leak(what: LeakKind, about: str, learners: tuple[str, ...], owners: tuple[str, ...]) -> Leak:
         return Leak(who=Role.PARTY, what=what, about=about, learners=learners, owners=owners)
 
-    matched = {
-        "ot": (LeakKind.INTERSECTION_MEMBERS, "which of its own keys the other side has"),
-        "ec-hidden": (LeakKind.INTERSECTION_SIZE, "how many of its keys match, by group, never which"),
+    by_engine = {
+        "ot": (leak(LeakKind.INTERSECTION_MEMBERS, "which of its own keys the other side has", attributes, values),),
+        "ec-hidden": (
+            leak(LeakKind.INTERSECTION_SIZE, "how many keys match, by group and rows per key", attributes, values),
+            leak(LeakKind.SET_SIZE_BUCKET, "number and rounded sizes of the lists of such keys", values, attributes),
+        ),
     }[join.engine]
     return (
         leak(LeakKind.SET_SIZE_BUCKET, "number of keys, rounded up to a power of two", attributes, values),
         leak(LeakKind.SET_SIZE_BUCKET, "number of keys, rounded up to a power of two", values, attributes),
-        leak(*matched, attributes, values),
+        *by_engine,
         leak(LeakKind.GROUP_COUNTS, "the joint counts of every group", everybody, everybody),
     )
 

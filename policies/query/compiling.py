@@ -23,7 +23,7 @@ from policies.query.scope import Offer, Scope
 from policies.query.terms import Conjuncts, condition
 
 MAX_CELLS = 2**18  # of an answer over one side; a contribution takes about 60 bytes for each
-MAX_JOINED_CELLS = 2**12  # over two sides, where a cell takes a ciphertext's share of every pair of owners
+MAX_JOINED_CELLS = 2**10  # over two sides, where every pair of owners sends a ciphertext for each cell
 MAX_CONDITIONS = 64
 _KINDS: dict[ColumnType, Kind] = {ColumnType.TEXT: "text", ColumnType.INT: "number", ColumnType.BOOL: "bool"}
 _ONE_OWNER = "conditions on one owner's columns each, joined by AND"

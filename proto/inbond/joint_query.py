@@ -4,6 +4,7 @@ Each of them compiles the order's SQL against the contracts that the plan binds;
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,10 +19,34 @@ from policies.query.compiled import Compiled
 from policies.query.compiling import compile_query
 from policies.query.reading import parse
 from policies.query.scope import Offer
+from protocols.join.shares import open_table
+from protocols.join.terms import MODULI
 from protocols.params import PUBLIC_4096
 from protocols.secure_sum import SumSpec
 
 Table = NDArray[np.int64]
+Hidden = NDArray[np.bool_]
+
+
+def moduli_of(query: Compiled) -> tuple[int, ...]:
+    """What the parties' shares of a joined table are reduced by; none for one side, whose numbers are as they are."""
+    wide = any(slot.wide for slot in query.slots)
+    return MODULI[: 2 if wide else 1] if len(query.sides) > 1 else ()
+
+
+def table_shape(query: Compiled) -> tuple[int, int, int]:
+    """Shape of what a party adds to the joint table: (moduli or 1, groups, slots)."""
+    return max(1, len(moduli_of(query))), *query.shape
+
+
+def joint_numbers(query: Compiled, totals: Table) -> Table:
+    """(groups, columns) of the joint table from the parties' sums (moduli or 1, groups, columns), flat or not.
+
+    Raises PeerViolation for shares that add up to no number of the table.
+    """
+    moduli, groups = moduli_of(query), query.shape[0]
+    parts = totals.reshape(max(1, len(moduli)), groups, -1)
+    return open_table(parts.astype(np.uint64), moduli) if moduli else parts[0]
 
 
 def planned_query(spec: JobSpec, plan: Plan, contracts: Mapping[str, PublishedContract]) -> Compiled:
@@ -39,7 +64,6 @@ def planned_query(spec: JobSpec, plan: Plan, contracts: Mapping[str, PublishedCo
 
 def release_spec(query: Compiled, job: str, plan: Plan, roster: Roster, hidden: NDArray[np.bool_]) -> SumSpec:
     """The sum that is released under the researcher's key, bound to which cells are `hidden`."""
-    groups, slots = query.shape
     return SumSpec(
         job=job,
         plan_digest=bytes.fromhex(plan.digest()),
@@ -50,7 +74,7 @@ def release_spec(query: Compiled, job: str, plan: Plan, roster: Roster, hidden: 
         keys=dict(roster.keys),
         reals=0,
         clip=1.0,
-        exact=groups * slots,
+        exact=math.prod(table_shape(query)),
         params=PUBLIC_4096.name,
         context=hashlib.sha256(query.agreed() + hidden.tobytes()).digest(),
     )

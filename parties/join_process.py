@@ -1,0 +1,164 @@
+"""The process that plays this party's roles in a joined query, and the agent's handle on it.
+
+Who learns what: the process sees this party's keys, groups and values of the query, and its counterparts' mails,
+which it parses; no identity key, no policy, no network. The agent seals what it gives out, for one counterpart each. A
+process that is taken over by a hostile mail could tell that counterpart what it holds, and nobody else anything.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inbond.child import ChildLimits, spawn
+from inbond.errors import JobFailed
+from inbond.ipc import Channel, ChannelBroken
+from inbond.messages import Buffer
+from protocols.errors import MisuseError, PeerViolation
+from protocols.join.terms import JoinTerms
+
+Table = NDArray[np.int64]
+_VIOLATION, _MISUSE = "violation", "misuse"
+
+
+class Part(NamedTuple):
+    """What a role ended with: `shares` (moduli, attribute groups, outputs) uint64.
+
+    Of the attribute side also which rows `matched` (rows,), where its engine tells, and the groups `left_out`.
+    """
+
+    shares: NDArray[np.uint64]
+    matched: NDArray[np.bool_]
+    left_out: tuple[int, ...]
+
+
+class JoinProcess:
+    """One child with a role for each counterpart; a step that takes longer than `timeout` seconds ends it.
+
+    Every method raises PeerViolation for a counterpart's fault, and JobFailed for ours or for a child that is gone.
+    """
+
+    def __init__(self, timeout: float, memory: int) -> None:
+        self._timeout = timeout
+        self._child = spawn("parties.join_process", limits=ChildLimits(address_space=memory), name="join")
+        self._asking = threading.Lock()
+
+    def open(self, peer: str, terms: JoinTerms, items: Sequence[bytes], groups: Table | None, values: Table) -> None:
+        """Begin the role towards `peer`: the attribute side's with `groups` (rows,), the value side's without."""
+        lengths = np.fromiter(map(len, items), np.int64, len(items))
+        fields = {name: getattr(terms, name) for name in JoinTerms.__dataclass_fields__}
+        fields["session"] = terms.session.hex()
+        head = {"do": "open", "peer": peer, "role": "value" if groups is None else "attribute", "terms": fields}
+        own = np.zeros(0, np.int64) if groups is None else groups
+        body = [lengths.tobytes(), b"".join(items), own.tobytes(), np.ascontiguousarray(values).tobytes()]
+        self._ask(head | {"columns": values.shape[1]}, body)
+
+    def step(self, peer: str, round_: int, mail: Buffer | None) -> bytes | None:
+        """Take what `peer` sent in the round before, give what to send it in round `round_`."""
+        head, body = self._ask({"do": "step", "peer": peer, "round": round_}, [] if mail is None else [mail])
+        return bytes(body[0]) if head["mail"] else None
+
+    def end(self, peer: str) -> Part:
+        """What the role towards `peer` ended with."""
+        head, (shares, matched) = self._ask({"do": "end", "peer": peer})
+        found = np.frombuffer(shares, np.uint64).reshape(head["shape"])
+        return Part(found, np.frombuffer(matched, np.bool_), tuple(head["left_out"]))
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._child.kill()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._child.pid
+
+    def _ask(self, head: Mapping[str, Any], body: Sequence[Buffer] = ()) -> tuple[dict[str, Any], Sequence[memoryview]]:
+        with self._asking:
+            try:
+                self._child.channel.send(json.dumps(head).encode(), body)
+                packet = self._child.channel.receive(self._timeout)
+                answer: dict[str, Any] = json.loads(packet.head)
+            except (ChannelBroken, ValueError):
+                self.kill()
+                raise JobFailed(
+                    "the process of the join is gone or too slow", where="join", right="see its log"
+                ) from None
+        kind = answer.get("failed")
+        if kind is None:
+            return answer, packet.body
+        if kind == _VIOLATION:
+            raise PeerViolation(str(answer.get("what")), where=str(head.get("peer")))
+        right = "see this party's contracts: rows_per_key, bounds and published_rows must hold for its rows"
+        raise JobFailed(f"this party's rows cannot be joined: {answer.get('what')}", where="join", right=right)
+
+
+class _Roles:
+    """The child's roles, one for each counterpart."""
+
+    def __init__(self) -> None:
+        self._roles: dict[str, Any] = {}
+
+    def answer(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
+        """What one request asks for; a failure is told with its words, which are for this party alone."""
+        work: dict[str, Callable[..., tuple[dict[str, Any], list[Buffer]]]] = {
+            "open": self._open,
+            "step": self._step,
+            "end": self._end,
+        }
+        try:
+            return work[head["do"]](head, body)
+        except PeerViolation as error:
+            return {"failed": _VIOLATION, "what": error.what}, []
+        except MisuseError as error:
+            return {"failed": _MISUSE, "what": f"{error.what}; {error.right}"}, []
+        except (MemoryError, OSError, ArithmeticError, RuntimeError) as error:
+            return {"failed": _MISUSE, "what": type(error).__name__}, []
+
+    def _open(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
+        from protocols.join.roles import AttributeSide, ValueSide  # noqa: PLC0415 - SEAL is for the child alone
+
+        fields = dict(head["terms"])
+        names = ("outputs", "left_limits", "right_limits", "largest")
+        fields |= {name: tuple(fields[name]) for name in names} | {"session": bytes.fromhex(fields["session"])}
+        terms = JoinTerms(**fields | {"outputs": tuple(map(tuple, fields["outputs"]))})
+        items, groups = _cut(body[1], np.frombuffer(body[0], np.int64)), np.frombuffer(body[2], np.int64)
+        values = np.frombuffer(body[3], np.int64).reshape(len(items), head["columns"])
+        attribute = head["role"] == "attribute"
+        self._roles[head["peer"]] = (
+            AttributeSide(terms, items, groups, values) if attribute else ValueSide(terms, items, values)
+        )
+        return {}, []
+
+    def _step(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
+        mail = self._roles[head["peer"]].step(head["round"], body[0] if body else None)
+        return {"mail": mail is not None}, [] if mail is None else [mail]
+
+    def _end(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
+        del body
+        role = self._roles.pop(head["peer"])
+        told = role.terms.engine == "ot" and hasattr(role, "matched")
+        matched = role.matched if told else np.zeros(0, np.bool_)
+        left_out = sorted(getattr(role, "left_out", ()))
+        return {"shape": role.shares.shape, "left_out": left_out}, [role.shares.tobytes(), matched.tobytes()]
+
+
+def _cut(joined: memoryview, lengths: Table) -> list[bytes]:
+    ends = np.cumsum(lengths).tolist()
+    whole = bytes(joined)
+    return [whole[end - size : end] for end, size in zip(ends, lengths.tolist(), strict=True)]
+
+
+def main(channel: Channel) -> None:
+    """Serve the agent until it closes the channel."""
+    roles = _Roles()
+    while True:
+        try:
+            packet = channel.receive()
+        except ChannelBroken:
+            return
+        head, body = roles.answer(json.loads(packet.head), packet.body)
+        channel.send(json.dumps(head).encode(), body)

@@ -1,0 +1,152 @@
+"""A joint query over two sides at a party: it joins with every party of the other side, and keeps its share.
+
+Who learns what: as in `protocols.join.matching`, by pair; the coordinator carries sealed mail and sees its sizes. After
+the last round every party has a share of each joint number, made uniform among all parties; from there on the query
+goes on like any other. A join lives in one process: a party that stops in mid-join cannot go on with it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from flwr.app import RecordDict
+from numpy.typing import NDArray
+
+from inbond.errors import JobFailed
+from inbond.joined_query import JoinLayout, Rows
+from inbond.joint_query import Table, moduli_of
+from inbond.records import FROM, TO, blob, blob_record
+from parties.answering import QueryJob
+from parties.job_context import JobContext
+from parties.join_process import JoinProcess, Part
+from policies.contract import PublishedContract
+from policies.plan import JoinPlan
+from policies.protocols import JOIN_ROUNDS
+from policies.query.compiled import Keyed
+from protocols.errors import PeerViolation
+from protocols.join.shares import combine, rerandomised
+from protocols.join.terms import JoinTerms, session_of
+from protocols.masking import pair_seed
+from protocols.pair import PairChannel
+
+MAX_MAIL = 512 * 1024 * 1024
+MIB = 1024 * 1024
+_LEFT_OUT = "left_out"
+
+
+class JoinedJob(QueryJob):
+    """The query steps: join in rounds, count, release."""
+
+    def __init__(self, context: JobContext, join: JoinPlan) -> None:
+        super().__init__(context)
+        self._layout = JoinLayout(self.query, join, context.contracts)
+        self._own = self.query.sides[0 if context.me in self.query.sides[0].owners else 1]
+        self._attribute = self._own.number == join.attributes
+        self.correspondents = frozenset(self.query.sides[1 - self._own.number].owners)
+        self._process: JoinProcess | None = None
+        self._rows: tuple[Keyed, Rows] | None = None
+        self.steps["query.join"] = self._join
+
+    # --- the rounds ---
+
+    def _join(self, round_: int, content: RecordDict) -> RecordDict:
+        if round_ == 1:
+            self.confirm(content)
+            self._begin()
+        if self._process is None:
+            right = "submit the job again"
+            raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
+        mails = self._opened(round_, content) if round_ > 1 else {}
+        reply = RecordDict()
+        for peer in sorted(self.correspondents):
+            sent = self._process.step(peer, round_, mails.get(peer))
+            if sent is not None:
+                reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(round_), sent))
+        if round_ == JOIN_ROUNDS:
+            self._end(self._process)
+        return reply
+
+    def _begin(self) -> None:
+        """Run this party's fragment and open a role for every counterpart."""
+        context = self.context
+        keyed = self._own.keyed(context.run_fragment(context, self._own.fragment))
+        rows = self._layout.gather(keyed)
+        process = JoinProcess(context.step_seconds, context.memory_mib * MIB)
+        self.processes.callback(process.kill)
+        items, values = (rows.items, rows.values) if self._attribute else self._layout.value_columns(rows)
+        for peer in sorted(self.correspondents):
+            process.open(peer, self._terms(peer), items, rows.groups if self._attribute else None, values)
+        self._process, self._rows = process, (keyed, rows)
+
+    def _terms(self, peer: str) -> JoinTerms:
+        pair = (self.context.me, peer) if self._attribute else (peer, self.context.me)
+        pairs = len(self._layout.attribute.owners) * len(self._layout.value.owners)
+        session = session_of(bytes.fromhex(self.roster.digest), *pair)
+        return self._layout.terms(session, pairs, self.context.plan.minimum_group)
+
+    def _opened(self, round_: int, content: RecordDict) -> dict[str, bytes]:
+        """The mails of the round before, by sender; raises PeerViolation for one from nobody we join with."""
+        senders = {name.removeprefix(FROM) for name in content.array_records}
+        if senders - self.correspondents:
+            raise PeerViolation("mail of a party that this one does not join with", where="query.join")
+        label = self._label(round_ - 1)
+        return {peer: self._channel(peer).open(label, blob(content, FROM + peer, MAX_MAIL)) for peer in senders}
+
+    def _channel(self, peer: str) -> PairChannel:
+        digest = bytes.fromhex(self.roster.digest)
+        return PairChannel(self.context.epoch, self.roster.keys[peer], digest=digest, me=self.context.me, peer=peer)
+
+    def _label(self, round_: int) -> str:
+        return f"{self.context.job} query.join {round_}"
+
+    # --- the table ---
+
+    def _end(self, process: JoinProcess) -> None:
+        """Take the shares of all pairs, add what this party counts itself and its noise, and keep them uniform."""
+        parts = {peer: process.end(peer) for peer in sorted(self.correspondents)}
+        process.kill()
+        self._process = None
+        moduli = moduli_of(self.query)
+        shares = self._layout.placed(combine([part.shares for part in parts.values()], moduli))
+        own = self.noise(self._own_contracts()) + self._counted(list(parts.values()))
+        column = np.array(moduli, np.int64)[:, None, None]
+        shares = (shares + (own % column).astype(np.uint64)) % column.astype(np.uint64)
+        left_out = sorted(set().union(*(part.left_out for part in parts.values())))
+        self.context.vault.put(_LEFT_OUT, self._layout.joint_groups(left_out).tobytes())
+        self.keep(rerandomised(shares, moduli, *self._seeds()).astype(np.int64))
+
+    def _counted(self, parts: list[Part]) -> Table:
+        """(groups, slots) what only this side can count: values that it has, among its rows that matched anybody's."""
+        table = np.zeros(self.query.shape, np.int64)
+        if self._attribute and self._layout.counted and self._rows is not None:
+            keyed, rows = self._rows
+            matched = np.logical_or.reduce([part.matched for part in parts])
+            table += self._layout.count_once(keyed, rows.of, matched)  # the value side has one group
+        self._rows = None
+        return table
+
+    def _seeds(self) -> Iterator[list[bytes]]:
+        """Seeds of the masks to add (of parties after this one by name), and to subtract."""
+        context, roster = self.context, self.roster
+        digest = hashlib.sha256(b"inbond joined table v1" + bytes.fromhex(roster.digest) + self.query.agreed()).digest()
+
+        def seed(peer: str) -> bytes:
+            return pair_seed(context.epoch, roster.keys[peer], digest=digest, me=context.me, peer=peer)
+
+        yield [seed(peer) for peer in roster.names if peer > context.me]
+        yield [seed(peer) for peer in roster.names if peer < context.me]
+
+    def _own_contracts(self) -> Mapping[str, PublishedContract]:
+        return {name: self.context.contracts[name] for name in self._own.datasets}
+
+    def rows_per_subject(self, contracts: Mapping[str, PublishedContract]) -> int:
+        """Each of a subject's rows here may meet every row of the other side that has its key."""
+        return super().rows_per_subject(contracts) * self._layout.rows(self.query.sides[1 - self._own.number])
+
+    def prepare(self, content: RecordDict) -> None:
+        """Nothing is left to do: the join confirmed the roster and kept the table."""
+
+    def left_out(self) -> NDArray[np.int64]:
+        """Groups that lack keys of lists too short to be matched."""
+        kept = self.context.vault.get(_LEFT_OUT)
+        return super().left_out() if kept is None else np.frombuffer(kept, np.int64)
