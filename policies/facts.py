@@ -108,7 +108,7 @@ def admission_facts(
         _run(case),
         *(_use(case, column, use) for column, use in uses),
         *(_reveal(case, leak) for leak in leaks),
-        *(_receive(case, reader) for reader in dict.fromkeys(plan.readers)),
+        *(_receive(case, reader) for reader in dict.fromkeys(plan.readers) if _concerns(case, reader)),
     )
     return AdmissionFacts(requests, EntitySet(_entities(case, uses, leaks)))
 
@@ -218,6 +218,15 @@ def _keys(case: _Case) -> list[JoinKey]:
     used = {item.column for item in case.plan.columns if (item.dataset, item.use) == (case.contract.dataset, Use.JOIN)}
     found = (column.key for name, column in case.contract.columns.items() if name in used)
     return [key for key in found if key is not None]
+
+
+def _concerns(case: _Case, reader: Reader) -> bool:
+    """Whether what a reader learns may be about this party's data: not where all such leaks are of other owners."""
+    name = reader.id.rsplit("/", 1)[-1]
+    same = [leak for leak in case.plan.leaks() if leak.what is reader.object]
+    return not same or any(
+        not leak.owners or (case.party in leak.owners and (not leak.learners or name in leak.learners)) for leak in same
+    )
 
 
 def _receive(case: _Case, reader: Reader) -> AccessRequest:

@@ -195,8 +195,8 @@ class Compiled:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """The slots that count rows: what the parties open to decide on suppression; `ROWS` is the first."""
-        return tuple(index for index, slot in enumerate(self.slots) if slot.kind == "count")
+        """The slots that count: what the parties open to decide on suppression; `ROWS` is the first."""
+        return tuple(index for index, slot in enumerate(self.slots) if slot.kind != "sum")
 
     @property
     def families(self) -> int:

@@ -143,14 +143,15 @@ class Layout:
         return self._known[key]
 
     def counted_once(self, ref: Ref, side: int) -> int:
-        """The slot of the number of different values of a column among the joined rows."""
+        """The slot of the number of different values of a column among the joined rows.
+
+        It governs itself: fewer different values than the minimum are told no more than fewer rows.
+        """
         name = self.sides[side].counted_once(ref)
-        governing = (0, self.count((is_known(ref.node),)))
         key = ("distinct", side, name)
         if key not in self._known:
-            slot = Slot(
-                "distinct", (None, None), governing, (0, 1), 0, self._family(key), wide=False, distinct=(side, name)
-            )
+            governing, family = (0, len(self.slots)), self._family(key)
+            slot = Slot("distinct", (None, None), governing, (0, 1), 0, family, wide=False, distinct=(side, name))
             self._add(slot, key)
         return self._known[key]
 
