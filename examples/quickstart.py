@@ -15,27 +15,27 @@ from pathlib import Path
 from examples.consortium import CommandFailed, Consortium
 from examples.datasets import FIRMS, make_synthetic
 from examples.members import example_job, members
-from federation.client import Answer, Researcher, TrainedModel
+from federation import Answer, Session, connect
+from federation.client import TrainedModel
 from inbond.errors import InbondError
 from policies.errors import PolicyError
-from policies.job import JobSpec
 
 PURPOSE = "dpv:FraudPreventionAndDetection"
 SQL = "SELECT customer_country, COUNT(*) AS payments, AVG(fraud) AS fraud_rate FROM payments GROUP BY customer_country"
 
 
-def look_around(researcher: Researcher) -> None:
+def look_around(session: Session) -> None:
     """Who holds what, in which country, and for which purposes it may be used."""
     print("\nThe catalogue")
-    for party, entry in sorted(researcher.catalogue().items()):
-        for name, contract in sorted(entry.contracts.items()):
+    for one in session.catalogue().values():
+        for party, contract in one.owners.items():
             purposes = ", ".join(sorted(purpose.removeprefix("dpv:") for purpose in contract.purposes))
-            print(f"  {party} ({entry.country})  {name}: {purposes}")
+            print(f"  {party} ({one.countries[party]})  {one.name}: {purposes}")
 
 
-def explain(researcher: Researcher, spec: JobSpec) -> None:
+def explain(session: Session) -> None:
     """Who would learn what, and every party's verdict, before anything runs."""
-    explanation = researcher.explain(spec)
+    explanation = session.explain(SQL, purpose=PURPOSE, minimum_parties=3)
     print("\nWho would learn what")
     for leak in explanation.plan.leaks():
         print(f"  {leak.who}: {leak.what}")
@@ -43,21 +43,19 @@ def explain(researcher: Researcher, spec: JobSpec) -> None:
         print(f"  verdict of {party}: {verdict['effect']}")
 
 
-def ask(researcher: Researcher, spec: JobSpec) -> Answer:
-    """One joint query; its answer is opened on this machine and nowhere else."""
-    job = researcher.submit(spec)
-    researcher.wait(job)
-    answer = researcher.result(job)
-    assert isinstance(answer, Answer)
+def ask(session: Session) -> Answer:
+    """One joint query; its answer is opened on this machine and nowhere else. `to_pandas()` makes a data frame."""
+    answer = session.query(SQL, purpose=PURPOSE, minimum_parties=3)
     print("\nThe answer over all firms")
     for row in answer.rows:
         print(f"  {row['customer_country']}  {row['payments']:6,} payments, {row['fraud_rate']:.2%} fraud")
     return answer
 
 
-def train(researcher: Researcher) -> TrainedModel:
+def train(session: Session) -> TrainedModel:
     """The fraud model; the joint metrics of each round come sealed and are opened here."""
     print("\nTraining, encrypted")
+    researcher = session.researcher
     job = researcher.submit(example_job("fraud"))
     for event in researcher.watch(job):
         if event["event"] == "progress" and event["metrics"].get("auprc") is not None:
@@ -74,12 +72,11 @@ def train(researcher: Researcher) -> TrainedModel:
 
 def first_steps(home: Path) -> None:
     """All of it, as the researcher whose node is in `home`. Raises InbondError."""
-    with Researcher.open(home) as researcher:
-        look_around(researcher)
-        spec = researcher.query_spec(SQL, purpose=PURPOSE, minimum_parties=3)
-        explain(researcher, spec)
-        ask(researcher, spec)
-        train(researcher)
+    with connect(home) as session:
+        look_around(session)
+        explain(session)
+        ask(session)
+        train(session)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

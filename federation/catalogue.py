@@ -1,8 +1,14 @@
-"""Who publishes which data contracts: read from the parties' own signed catalogues."""
+"""Who publishes which data contracts: read from the parties' own signed catalogues.
 
+Contracts name columns and rules, never values of rows; every member of the consortium may read them.
+"""
+
+import difflib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from inbond.errors import InbondError
 from policies.contract import PublishedContract, read_published
@@ -36,3 +42,43 @@ def read_catalogue(token: str, trust: TrustStore, now: datetime) -> PartyEntry:
         for name, contract in contracts.items()
     }
     return PartyEntry(signed.issuer.name, country, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset: `owners` (party names, in order) with the contract that each publishes for its own table.
+
+    `countries` says where each of them is.
+    """
+
+    name: str
+    owners: Mapping[str, PublishedContract]
+    countries: Mapping[str, str]
+
+    def payload(self) -> dict[str, Any]:
+        """The dataset as JSON data."""
+        owners = [
+            {"party": party, "country": self.countries[party], **contract.published()}
+            for party, contract in self.owners.items()
+        ]
+        return {"dataset": self.name, "owners": owners}
+
+
+def datasets(entries: Mapping[str, PartyEntry]) -> dict[str, Dataset]:
+    """The catalogue by dataset, names in order."""
+    found: dict[str, dict[str, PublishedContract]] = {}
+    for party, entry in sorted(entries.items()):
+        for name, contract in entry.contracts.items():
+            found.setdefault(name, {})[party] = contract
+    countries = {party: entry.country for party, entry in entries.items()}
+    return {name: Dataset(name, found[name], countries) for name in sorted(found)}
+
+
+def find_dataset(entries: Mapping[str, PartyEntry], name: str) -> Dataset:
+    """The dataset of that name; raises InbondError with the one that was probably meant."""
+    known = datasets(entries)
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    right = f"did you mean `{close[0]}`?" if close else f"the datasets are {', '.join(known) or 'none'}"
+    raise InbondError(f"no party publishes `{name}`", where="dataset", right=right)

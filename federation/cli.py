@@ -1,30 +1,31 @@
-"""`inbond job ...`, `inbond query`, `inbond catalog`: what a researcher does, in words and bars."""
+"""`inbond job ...` and `inbond query`: what a researcher does, in words and bars. Results are opened here only."""
 
-import csv
-import io
-import json as _json
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from rich.progress import Progress, TaskID
-from safetensors.numpy import save
 
-from federation.client import Answer, Explanation, Researcher, TrainedModel
+from federation.answers import Answer, as_json, as_text
+from federation.asking import PROTECTION, Matching, Question, job_fields, read_parameters
+from federation.catalog_cli import app as catalog
+from federation.client import Researcher, TrainedModel
+from federation.explaining import show_explanation
+from federation.result_files import check_out, write_result
 from inbond.config import read_text
 from inbond.console import bars, emit, facts, note, size, table
-from inbond.errors import ConfigError, InbondError, Refused
+from inbond.errors import ConfigError, InbondError
 from inbond.member_cli import DEFAULT_HOME, Home, Json
 from inbond.v1 import control_pb2 as wire
 from policies.job import JobSpec, load_job
-from policies.plan import Plan, load_plan
+from policies.plan import load_plan
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: submit, watch, cancel, results.")
 queries = typer.Typer(help="Joint queries and the catalogue.")
+queries.add_typer(catalog, name="catalog")
 STEPS = {
     "query.start": "roster",
+    "query.join": "matching",
     "query.census": "census",
     "query.count": "group counts",
     "query.release": "release",
@@ -33,10 +34,11 @@ STEPS = {
     "query.finish": "result",
 }
 SHORT = 12
-ENDINGS = {"query": (".csv", ".json", ".parquet"), "train": (".safetensors",)}
 Job = Annotated[str, typer.Argument(help="The job's id, or its first characters.")]
 JobFile = Annotated[Path, typer.Argument(help="A job file, YAML or JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the result here; the ending says how.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out where there is one.")]
+Parameters = Annotated[list[str] | None, typer.Option("--param", help="name=value for $name in the SQL; repeatable.")]
 
 
 def read_job(path: Path) -> JobSpec:
@@ -63,31 +65,34 @@ def submit(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job and show its result.")] = False,
     out: Out = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Sign a job file and send it."""
     spec = read_job(file)
     if out is not None and not watch:
         raise ConfigError("needs --watch", where="--out", right="--watch, or inbond job result JOB --out FILE later")
-    _check_out(out, spec.kind)
+    check_out(out, spec.kind, force=force)
     with Researcher.open(home) as researcher:
         job = researcher.submit(spec)
         if not watch:
             data = {"job": job, "next": f"inbond job watch {job[:SHORT]}"}
             emit(data, json=json, human=lambda console: console.print(facts(data)))
             return
-        _follow(researcher, job, spec, quiet=json)
-        _show_result(_fetch(researcher, job, quiet=json), out, json)
+        _follow(researcher, job, quiet=json)
+        _show_result(_fetch(researcher, job, quiet=json), out, force=force, json=json)
 
 
 @app.command("watch")
-def watch_job(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, json: Json = False) -> None:
+def watch_job(
+    job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, force: Force = False, json: Json = False
+) -> None:
     """Follow a job to its end and show its result."""
-    _check_out(out)
+    check_out(out, force=force)
     with Researcher.open(home) as researcher:
         found = find_job(researcher, job)
-        _follow(researcher, found, None, quiet=json)
-        _show_result(_fetch(researcher, found, quiet=json), out, json)
+        _follow(researcher, found, quiet=json)
+        _show_result(_fetch(researcher, found, quiet=json), out, force=force, json=json)
 
 
 @app.command()
@@ -127,11 +132,11 @@ def cancel(job: Job, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
-def result(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, json: Json = False) -> None:
+def result(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, force: Force = False, json: Json = False) -> None:
     """Fetch, open and check the result of a finished job."""
-    _check_out(out)
+    check_out(out, force=force)
     with Researcher.open(home) as researcher:
-        _show_result(_fetch(researcher, find_job(researcher, job), quiet=json), out, json)
+        _show_result(_fetch(researcher, find_job(researcher, job), quiet=json), out, force=force, json=json)
 
 
 @app.command()
@@ -139,7 +144,7 @@ def explain(file: JobFile, home: Home = DEFAULT_HOME, *, json: Json = False) -> 
     """What a job file would do, who would learn what, and every party's verdict. Runs nothing."""
     spec = read_job(file)
     with Researcher.open(home) as researcher:
-        _show_explanation(researcher.explain(spec), json)
+        show_explanation(researcher.explain(spec), json)
 
 
 # queries
@@ -151,67 +156,46 @@ def query(
     purpose: Annotated[str, typer.Option(help="Why: a W3C DPV purpose, such as dpv:FraudPreventionAndDetection.")],
     home: Home = DEFAULT_HOME,
     *,
-    parties: Annotated[str, typer.Option(help="Names with commas; else all that publish the dataset.")] = "all",
+    param: Parameters = None,
+    parties: Annotated[str, typer.Option(help="Names with commas; else all that publish the datasets.")] = "all",
     minimum_parties: Annotated[int, typer.Option(help="Smallest number of parties in a sum.", min=2)] = 2,
+    matching: Annotated[
+        Matching, typer.Option(help="Joins: hidden (nobody learns who matched), fast or auto.")
+    ] = "auto",
+    protect: Annotated[str, typer.Option(help="How numbers travel: a query's always encrypted.")] = PROTECTION,
     epsilon: Annotated[float | None, typer.Option(help="Add noise with this privacy loss.", min=0.0)] = None,
     delta: Annotated[float, typer.Option(help="With delta the noise is Gaussian, else Laplace.", min=0.0)] = 0.0,
     only_explain: Annotated[bool, typer.Option("--explain", help="Show plan and verdicts; run nothing.")] = False,
     out: Out = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Answer one joint query: exact or noised, opened only here."""
-    fields: dict[str, Any] = {"purpose": purpose, "minimum_parties": minimum_parties}
+    asked = Question(purpose=purpose, parameters=read_parameters(param or ()), epsilon=epsilon, delta=delta)
+    asked |= Question(minimum_parties=minimum_parties, matching=matching, protection=protect)
     if parties != "all":
-        fields["parties"] = [name.strip() for name in parties.split(",")]
-    if epsilon is not None:
-        mechanism = "gaussian" if delta else "laplace"
-        fields["privacy"] = {"mechanism": mechanism, "epsilon": epsilon, "delta": delta}
-    elif delta:
-        raise ConfigError("needs --epsilon", where="--delta", right="--epsilon with the privacy loss, such as 1.0")
-    _check_out(out, "query")
+        asked["parties"] = [name.strip() for name in parties.split(",")]
+    check_out(out, "query", force=force)
     with Researcher.open(home) as researcher:
-        spec = researcher.query_spec(sql, **fields)
+        spec = researcher.query_spec(sql, **job_fields(asked))
         if only_explain:
-            _show_explanation(researcher.explain(spec), json)
+            show_explanation(researcher.explain(spec), json)
             return
         job = researcher.submit(spec)
-        _follow(researcher, job, spec, quiet=json)
-        _show_result(_fetch(researcher, job, quiet=json), out, json)
-
-
-@queries.command("catalog")
-def catalog(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
-    """Datasets of the consortium: who holds what, in which country, for which purposes."""
-    with Researcher.open(home) as researcher:
-        entries = researcher.catalogue()
-    rows = [
-        {"party": entry.party, "country": entry.country, **contract.published()}
-        for entry in entries.values()
-        for contract in entry.contracts.values()
-    ]
-    cells = (
-        (
-            row["dataset"],
-            row["party"],
-            row["jurisdiction"],
-            row["schema_name"],
-            ", ".join(one.removeprefix("dpv:") for one in row["purposes"]),
-        )
-        for row in sorted(rows, key=lambda row: (row["dataset"], row["party"]))
-    )
-    columns = ("dataset", "party", "in", "schema", "purposes")
-    emit(rows, json=json, human=lambda console: console.print(table(columns, cells)))
+        _follow(researcher, job, quiet=json)
+        _show_result(_fetch(researcher, job, quiet=json), out, force=force, json=json)
 
 
 # showing
 
 
-def _follow(researcher: Researcher, job: str, spec: JobSpec | None, *, quiet: bool) -> None:
+def _follow(researcher: Researcher, job: str, *, quiet: bool) -> None:
     """Bars and lines until the job ends; Ctrl-C asks whether to leave it running by leaving it running."""
     if not quiet:
         note(f"job {job}")
     with bars(quiet=quiet) as progress:
-        task = progress.add_task(spec.name if spec else "job", total=_total(spec), detail="")
+        view = researcher.status(job)
+        task = progress.add_task(view.name, total=_total(view), detail="")
         try:
             for event in researcher.watch(job):
                 _advance(progress, task, event, quiet)
@@ -230,10 +214,9 @@ def _fetch(researcher: Researcher, job: str, *, quiet: bool) -> Answer | Trained
         )
 
 
-def _total(spec: JobSpec | None) -> int | None:
-    if spec is None:
-        return None
-    return (spec.rounds or 0) + 4 if spec.kind == "train" else 3
+def _total(view: wire.JobView) -> int | None:
+    """How many steps the job's plan has."""
+    return sum(step.max_count for step in load_plan(view.plan).steps) if view.plan else None
 
 
 def _advance(progress: Progress, task: TaskID, event: dict[str, Any], quiet: bool) -> None:
@@ -272,26 +255,14 @@ def _view(view: wire.JobView) -> dict[str, Any]:
     return data
 
 
-def _check_out(out: Path | None, kind: str = "") -> None:
-    """Raise ConfigError where the result of a job of that kind (any where empty) could not be written to `out`."""
-    if out is None:
-        return
-    endings = [ending for one, known in ENDINGS.items() if kind in {one, ""} for ending in known]
-    if out.suffix not in endings:
-        right = f"a name that ends in {', '.join(endings)}"
-        raise ConfigError(f"no way to write {out.suffix or 'a file without an ending'}", where=str(out), right=right)
-    if not out.parent.is_dir():
-        raise ConfigError("there is no such folder", where=str(out.parent), right="a folder that exists")
-
-
-def _show_result(found: Answer | TrainedModel, out: Path | None, json: bool) -> None:
-    _check_out(out, "train" if isinstance(found, TrainedModel) else "query")
-    if isinstance(found, TrainedModel):
-        _show_model(found, out, json)
-        return
+def _show_result(found: Answer | TrainedModel, out: Path | None, *, force: bool, json: bool) -> None:
     if out is not None:
-        _write_rows(found, out)
-    data = {"job": found.job, "columns": found.columns, "rows": found.rows, "suppressed": found.suppressed}
+        write_result(found, out, force=force)
+    if isinstance(found, TrainedModel):
+        _show_model(found, json)
+        return
+    rows = [{name: as_json(value) for name, value in row.items()} for row in found.rows]
+    data = {"job": found.job, "columns": found.columns, "rows": rows, "suppressed": found.suppressed}
 
     def human(console: Any) -> None:
         console.print(table(found.columns, ([_cell(row[name]) for name in found.columns] for row in found.rows)))
@@ -305,26 +276,10 @@ def _cell(value: Any) -> str:
     """One value of an answer for a person: a suppressed one is a dash, an average has four places."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else as_text(value)
 
 
-def _write_rows(found: Answer, out: Path) -> None:
-    match out.suffix:
-        case ".parquet":
-            pq.write_table(pa.Table.from_pylist(found.rows), out)
-        case ".json":
-            out.write_text(_json.dumps(found.rows, default=str, indent=1) + "\n", "utf-8")
-        case _:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, found.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found.rows)
-            out.write_text(text.getvalue(), "utf-8")
-
-
-def _show_model(found: TrainedModel, out: Path | None, json: bool) -> None:
-    if out is not None:
-        out.write_bytes(found.safetensors or save({"parameters": found.parameters}))
+def _show_model(found: TrainedModel, json: bool) -> None:
     data = {"job": found.job, "parameters": int(found.parameters.size), "card": found.card}
     metrics = {**found.card.get("metrics", {}), **found.card.get("baselines", {})}
     shown = {
@@ -333,55 +288,3 @@ def _show_model(found: TrainedModel, out: Path | None, json: bool) -> None:
         **{name: f"{value:.4f}" for name, value in metrics.items()},
     }
     emit(data, json=json, human=lambda console: console.print(facts(shown)))
-
-
-def _show_explanation(found: Explanation, json: bool) -> None:
-    data = {
-        "permitted": found.permitted,
-        "plan": found.plan.payload(),
-        "digest": found.plan.digest(),
-        "coordinator": found.coordinator,
-        "verdicts": found.verdicts,
-    }
-    emit(data, json=json, human=lambda console: _print_explanation(console, found))
-    if not found.permitted:
-        raise typer.Exit(Refused.exit_code)
-
-
-def _print_explanation(console: Any, found: Explanation) -> None:
-    plan: Plan = found.plan
-    console.print(
-        facts(
-            {
-                "plan": plan.digest()[:16],
-                "kind": plan.kind,
-                "purpose": plan.purpose,
-                "dataset": plan.dataset,
-                "parties": ", ".join(f"{one.name} ({one.country})" for one in plan.participants),
-                "protection": f"{plan.protection.protocol}/{plan.protection.version}",
-                "minimum group": plan.minimum_group,
-                "minimum parties": plan.minimum_parties,
-                "noise": plan.noise.mechanism
-                if plan.noise.mechanism == "none"
-                else f"{plan.noise.mechanism}, epsilon {plan.noise.epsilon}",
-            }
-        )
-    )
-    console.print()
-    cost = ((one.id, one.kind, size(one.up_bytes), f"{one.seconds:.1f} s", one.epsilon) for one in plan.operators)
-    console.print(table(("operator", "kind", "up per party", "time", "epsilon"), cost))
-    console.print()
-    console.print(
-        table(
-            ("who", "learns", "about"),
-            ((leak.who.value, leak.what.value, leak.about) for leak in plan.leaks()),
-        )
-    )
-    console.print()
-    verdicts = [("coordinator", found.coordinator), *found.verdicts.items()]
-    console.print(
-        table(
-            ("verdict of", "effect", "why"),
-            ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts),
-        )
-    )

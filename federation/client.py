@@ -22,6 +22,7 @@ import grpc
 import numpy as np
 from safetensors.numpy import load as load_safetensors
 
+from federation.answers import Answer
 from federation.catalogue import PartyEntry, read_catalogue
 from federation.key_holder import KeyHolder
 from inbond import tls
@@ -69,17 +70,6 @@ class Explanation:
     def permitted(self) -> bool:
         """Whether the job would run."""
         return bool(self.coordinator["permitted"]) and all(one["permitted"] for one in self.verdicts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A query's released rows; `suppressed` counts the groups that were too small (or empty)."""
-
-    job: str
-    columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    suppressed: int
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +346,9 @@ class Researcher(AbstractContextManager["Researcher"]):
         hidden = query.suppressed(table, plan.minimum_group)
         if release_spec(query, job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
             raise PeerViolation("the sum is not the one that the parties released", where=job)
-        return Answer(job, query.outputs, query.rows(table, hidden), int(hidden[:, ROWS].sum()), plan)
+        return Answer(
+            job, query.outputs, query.rows(table, hidden), int(hidden[:, ROWS].sum()), plan, query.finish.types
+        )
 
     def _planned_contracts(self, job: str, plan: Plan) -> dict[str, PublishedContract]:
         """One of the contracts that the plan binds, of every dataset."""

@@ -14,9 +14,9 @@ from sqlglot import exp
 from policies.contract import ColumnType, Use
 from policies.query.bins import Bins, bins_of, most_leaves
 from policies.query.conditions import NotArithmetic
-from policies.query.finishing import Formula, Kind
+from policies.query.finishing import Formula, ValueType
 from policies.query.layout import Cut, Layout
-from policies.query.literals import is_literal, value_of
+from policies.query.literals import is_literal, scale_of, value_of
 from policies.query.refusals import shown
 from policies.query.scope import Ref, Scope
 from policies.query.suppression import Partition
@@ -32,6 +32,7 @@ _SPREADS: dict[type[exp.Expr], tuple[bool, bool]] = {
 }
 _QUANTILES = (exp.Quantile, exp.PercentileCont, exp.PercentileDisc, exp.ApproxQuantile, exp.Median)
 _FORMS = "use COUNT, SUM, AVG, VAR_*, STDDEV_*, MIN, MAX, MEDIAN, QUANTILE_CONT, QUANTILE_DISC and HISTOGRAM"
+_WHOLE, _FLOAT = ValueType("number", 0), ValueType("number", None)
 _MIXED = "one owner's columns in each condition; AND joins conditions of both"
 
 
@@ -55,32 +56,34 @@ class Aggregates:
             self.scope.only(node, "this", "expression")
             conditions, node = self._filtered(node.expression.this), node.this
         value, kind = self._value(node, conditions)
-        return Formula(kind, lambda released: value.of(released.slots))
+        return Formula(kind.kind, lambda released: value.of(released.slots), kind.scale, kind.labels)
 
-    def _value(self, node: exp.Expr, conditions: Conjuncts) -> tuple[Value, Kind]:  # noqa: PLR0911 - one per aggregate
+    def _value(  # noqa: PLR0911 - one per aggregate
+        self, node: exp.Expr, conditions: Conjuncts
+    ) -> tuple[Value, ValueType]:
         if isinstance(node, exp.WithinGroup):
             node = self._within_group(node)
         if isinstance(node, exp.Count):
-            return self._count(node, conditions), "number"
+            return self._count(node, conditions), _WHOLE
         if isinstance(node, exp.CountIf):
             self.scope.only(node, "this")
-            return Count(self.layout.count((*conditions, *self._filtered(node.this)))), "number"
+            return Count(self.layout.count((*conditions, *self._filtered(node.this)))), _WHOLE
         if isinstance(node, exp.Sum):
             total, _, scale = self._sum(node, conditions)
-            return Sum(total, scale), "number"
+            return Sum(total, scale), ValueType("number", scale)
         if isinstance(node, exp.Avg) or _is_called(node, "mean"):
             total, count, scale = self._sum(node, conditions)
-            return Mean(total, count, scale), "number"
+            return Mean(total, count, scale), _FLOAT
         if type(node) in _SPREADS:
-            return self._spread(node, conditions), "number"
+            return self._spread(node, conditions), _FLOAT
         if isinstance(node, exp.Min | exp.Max):
             self.scope.only(node, "this")
             ref, bins = self._bins(node, node.this)
-            return Extreme(self._tree(bins, conditions), isinstance(node, exp.Max)), _kind(ref)
+            return Extreme(self._tree(bins, conditions), isinstance(node, exp.Max)), _type(ref)
         if isinstance(node, _QUANTILES):
             return self._quantile(node, conditions)
         if _is_called(node, "histogram"):
-            return self._histogram(node, conditions), "map"
+            return self._histogram(node, conditions)
         raise self.scope.refuse(f"`{shown(node)}` is not answered", _FORMS)
 
     def _argument(self, node: exp.Expr) -> exp.Expr:
@@ -205,11 +208,13 @@ class Aggregates:
         self.layout.partitions.append(Partition(whole, leaves, exhaustive=True))
         return leaves
 
-    def _histogram(self, node: exp.Expr, conditions: Conjuncts) -> Histogram:
-        _, bins = self._bins(node, self._argument(node))
-        return Histogram(self._leaves(bins, conditions), tuple(first for first, _ in bins.edges))
+    def _histogram(self, node: exp.Expr, conditions: Conjuncts) -> tuple[Value, ValueType]:
+        ref, bins = self._bins(node, self._argument(node))
+        labels = _type(ref)
+        value = Histogram(self._leaves(bins, conditions), tuple(first for first, _ in bins.edges))
+        return value, ValueType("map", labels.scale, labels.kind)
 
-    def _quantile(self, node: exp.Expr, conditions: Conjuncts) -> tuple[Value, Kind]:
+    def _quantile(self, node: exp.Expr, conditions: Conjuncts) -> tuple[Value, ValueType]:
         self.scope.only(node, "this", "expression", "quantile")
         ref, bins = self._bins(node, node.this)
         between = isinstance(node, exp.Median | exp.PercentileCont)
@@ -218,8 +223,7 @@ class Aggregates:
                 f"`{shown(node)}` of `{ref.name}`, which is {ref.column.type}", "QUANTILE_DISC(x, 0.5)"
             )
         fraction = Fraction(1, 2) if isinstance(node, exp.Median) else self._fraction(node)
-        kind: Kind = "number" if between else _kind(ref)
-        return Quantile(self._tree(bins, conditions), fraction, between), kind
+        return Quantile(self._tree(bins, conditions), fraction, between), _FLOAT if between else _type(ref)
 
     def _fraction(self, node: exp.Expr) -> Fraction:
         literal = node.args.get("quantile") or node.args.get("expression")
@@ -247,7 +251,7 @@ def _is_called(node: exp.Expr, name: str) -> bool:
     return isinstance(node, exp.Anonymous) and str(node.this).lower() == name
 
 
-def _kind(ref: Ref) -> Kind:
+def _type(ref: Ref) -> ValueType:
     if ref.column.type.numeric:
-        return "number"
-    return "bool" if ref.column.type is ColumnType.BOOL else "text"
+        return ValueType("number", None if ref.column.type is ColumnType.FLOAT else scale_of(ref.column.type))
+    return ValueType("bool" if ref.column.type is ColumnType.BOOL else "text")

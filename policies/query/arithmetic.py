@@ -9,8 +9,25 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 Number = int | float | Decimal
+Scale = int | None  # of a number: its decimal places, 0 of whole numbers, None of floats
 _EXACT = Context(prec=100)
 MAX_ROUNDED = 18
+
+
+def finest(*scales: Scale) -> Scale:
+    """The places of sums and choices: those of the part that has most; a float makes floats."""
+    known = [scale for scale in scales if scale is not None]
+    return max(known, default=0) if len(known) == len(scales) else None
+
+
+def added(*scales: Scale) -> Scale:
+    """The places of products."""
+    return None if None in scales else sum(scale or 0 for scale in scales)
+
+
+def cut(scale: Scale, digits: int = 0) -> Scale:
+    """The places of what is rounded to `digits`; a float stays one."""
+    return None if scale is None else min(scale, max(0, digits))
 
 
 def strict(function: Callable[..., Any]) -> Callable[..., Any]:

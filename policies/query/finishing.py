@@ -20,12 +20,31 @@ class Released(NamedTuple):
     slots: Sequence[int | None]
 
 
+class ValueType(NamedTuple):
+    """What values are: their `kind` (None when all are NULL), and of numbers the decimal places.
+
+    `scale` None stands for floats, 0 for whole numbers. Of a map, `labels` and `scale` are those of its keys, and its
+    values are whole numbers.
+    """
+
+    kind: Kind | None
+    scale: int | None = 0
+    labels: Kind | None = None
+
+
 @dataclass(frozen=True)
 class Formula:
-    """A value of a released group, None for NULL; `kind` is that of its values, None when it is always NULL."""
+    """A value of a released group, None for NULL; `kind`, `scale` and `labels` are those of its `ValueType`."""
 
     kind: Kind | None
     of: Callable[[Released], Any]
+    scale: int | None = 0
+    labels: Kind | None = None
+
+    @property
+    def type(self) -> ValueType:
+        """What its values are, known before there is any."""
+        return ValueType(self.kind, self.scale, self.labels)
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,11 @@ class Finish:
     order: tuple[Sort, ...] = ()
     limit: int | None = None
     offset: int = 0
+
+    @property
+    def types(self) -> tuple[ValueType, ...]:
+        """What the values of each output are."""
+        return tuple(formula.type for _, formula in self.outputs)
 
     def rows(self, released: Iterable[tuple[tuple[Cell, ...], Sequence[int | None]]]) -> list[dict[str, Any]]:
         """The answer's rows, of (cells, slots' values) of every released group in the groups' order."""

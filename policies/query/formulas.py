@@ -18,13 +18,14 @@ from policies.query.refusals import render, shown
 from policies.query.scope import Scope
 from policies.query.terms import case_parts
 
-_ARITHMETIC: dict[type[exp.Expr], Callable[..., Any]] = {
-    exp.Add: arithmetic.add,
-    exp.Sub: arithmetic.subtract,
-    exp.Mul: arithmetic.multiply,
-    exp.Div: arithmetic.divide,
-    exp.IntDiv: arithmetic.divide_whole,
-    exp.Mod: arithmetic.remainder,
+Places = Callable[..., arithmetic.Scale]  # from the places of the parts to those of the whole
+_ARITHMETIC: dict[type[exp.Expr], tuple[Callable[..., Any], Places]] = {
+    exp.Add: (arithmetic.add, arithmetic.finest),
+    exp.Sub: (arithmetic.subtract, arithmetic.finest),
+    exp.Mul: (arithmetic.multiply, arithmetic.added),
+    exp.Div: (arithmetic.divide, lambda *_: None),
+    exp.IntDiv: (arithmetic.divide_whole, lambda *_: 0),
+    exp.Mod: (arithmetic.remainder, arithmetic.finest),
 }
 _COMPARISONS: dict[type[exp.Expr], Callable[..., Any]] = {
     exp.EQ: arithmetic.strict(operator.eq),
@@ -34,12 +35,12 @@ _COMPARISONS: dict[type[exp.Expr], Callable[..., Any]] = {
     exp.LT: arithmetic.strict(operator.lt),
     exp.LTE: arithmetic.strict(operator.le),
 }
-_FUNCTIONS: dict[type[exp.Expr], Callable[..., Any]] = {
-    exp.Abs: arithmetic.strict(abs),
-    exp.Floor: arithmetic.floor,
-    exp.Ceil: arithmetic.ceiling,
-    exp.Sqrt: arithmetic.root,
-    exp.Neg: arithmetic.strict(operator.neg),
+_FUNCTIONS: dict[type[exp.Expr], tuple[Callable[..., Any], Places]] = {
+    exp.Abs: (arithmetic.strict(abs), arithmetic.finest),
+    exp.Floor: (arithmetic.floor, arithmetic.cut),
+    exp.Ceil: (arithmetic.ceiling, arithmetic.cut),
+    exp.Sqrt: (arithmetic.root, lambda *_: None),
+    exp.Neg: (arithmetic.strict(operator.neg), arithmetic.finest),
 }
 _FORMS = "use aggregates, what is grouped by, literals, + - * /, ROUND, COALESCE, NULLIF, CASE and comparisons"
 
@@ -112,13 +113,15 @@ class _Compiler:
         kind = type(node)
         if kind in _ARITHMETIC:
             self.scope.only(node, "this", "expression", "typed", "safe")
-            return self._apply(node, "number", _ARITHMETIC[kind], (node.this, node.expression), ("number",))
+            function, scale = _ARITHMETIC[kind]
+            return self._apply(node, "number", function, (node.this, node.expression), ("number",), scale)
         if kind in _COMPARISONS:
             self.scope.only(node, "this", "expression")
             return self._apply(node, "bool", _COMPARISONS[kind], (node.this, node.expression), None)
         if kind in _FUNCTIONS:
             self.scope.only(node, "this")
-            return self._apply(node, "number", _FUNCTIONS[kind], (node.this,), ("number",))
+            function, scale = _FUNCTIONS[kind]
+            return self._apply(node, "number", function, (node.this,), ("number",), scale)
         return self._function(node)
 
     def _function(self, node: exp.Expr) -> Formula:  # noqa: PLR0911 - one line per function
@@ -162,6 +165,7 @@ class _Compiler:
         function: Callable[..., Any],
         parts: Sequence[exp.Expr],
         wanted: Sequence[Kind] | None,
+        scale: Places = arithmetic.finest,
     ) -> Formula:
         """`function` of `parts`, all of one kind: one of `wanted`, or any; `kind` None: the result is of that kind."""
         found = [self.compile(part) for part in parts]
@@ -170,7 +174,8 @@ class _Compiler:
             right = f"give it {' or '.join(wanted)} values" if wanted else "give it values of one kind"
             raise self.scope.refuse(f"`{shown(node)}` does not go with {' and '.join(kinds)}", right)
         common = next(iter(kinds), None)
-        return Formula(kind or common, lambda released: function(*(one.of(released) for one in found)))
+        digits = scale(*(one.scale for one in found))
+        return Formula(kind or common, lambda released: function(*(one.of(released) for one in found)), digits)
 
     def _round(self, node: exp.Round) -> Formula:
         self.scope.only(node, "this", "decimals")
@@ -180,13 +185,20 @@ class _Compiler:
         if not plain or not isinstance(value, Decimal) or places(value) or abs(value) > arithmetic.MAX_ROUNDED:
             raise self.scope.refuse(f"`{shown(node)}`: the places are no small whole number", "ROUND(x, 2)")
         digits = int(value)
-        return self._apply(node, "number", lambda x: arithmetic.rounded(x, digits), (node.this,), ("number",))
+        return self._apply(
+            node,
+            "number",
+            lambda x: arithmetic.rounded(x, digits),
+            (node.this,),
+            ("number",),
+            lambda scale: arithmetic.cut(scale, digits),
+        )
 
     def _cast(self, node: exp.Cast) -> Formula:
         self.scope.only(node, "this", "to")
         to = node.to.this
         if to in {exp.DataType.Type.DOUBLE, exp.DataType.Type.FLOAT}:
-            return self._apply(node, "number", arithmetic.strict(float), (node.this,), ("number",))
+            return self._apply(node, "number", arithmetic.strict(float), (node.this,), ("number",), lambda _: None)
         raise self.scope.refuse(f"`{shown(node)}` casts to another type", "CAST(x AS DOUBLE), or ROUND(x, 2)")
 
     def _case(self, node: exp.Expr) -> Formula:
@@ -204,7 +216,8 @@ class _Compiler:
             taken = (result for when, result in zip(conditions, results, strict=True) if when.of(released) is True)
             return next(taken, otherwise).of(released)
 
-        return Formula(next(iter(kinds), None), choose)
+        scale = arithmetic.finest(*(one.scale for one in (*results, otherwise)))
+        return Formula(next(iter(kinds), None), choose, scale)
 
 
 def _literal(value: Any) -> Formula:
@@ -213,4 +226,4 @@ def _literal(value: Any) -> Formula:
     if isinstance(value, str):
         return Formula("text", lambda _: value)
     number = int(value) if not places(value) and value.as_tuple().exponent == 0 else value
-    return Formula("number", lambda _: number)
+    return Formula("number", lambda _: number, places(value))

@@ -12,6 +12,7 @@ from typer.core import TyperArgument
 from typer.models import ArgumentInfo
 
 from compliance.errors import BudgetExceeded, ComplianceError, LogTampered
+from inbond.console import one_line
 from inbond.errors import InbondError
 from policies.errors import PolicyError
 from policies.verdict import RefusedError
@@ -93,11 +94,6 @@ def exit_code(error: Exception) -> int:
             return EXIT_PEER
         case _:
             return EXIT_INPUT
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, without control characters: parts of it may be a stranger's."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def main() -> None:

@@ -56,11 +56,22 @@ def note(text: str) -> None:
     err().print(text)
 
 
+def one_line(text: str) -> str:
+    """`text` on one line, without control characters: parts of it may be a stranger's, and could drive a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _cell(value: object) -> str:
+    return "\n".join(map(one_line, str(value).split("\n")))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
     """A plain table of `rows`; every cell is shown as text."""
-    grid = Table(*columns, title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    grid = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for name in columns:
+        grid.add_column(name, overflow="fold")  # a long word goes on in the next line, and is not cut
     for row in rows:
-        grid.add_row(*(str(cell) for cell in row))
+        grid.add_row(*(_cell(cell) for cell in row))
     return grid
 
 
@@ -70,7 +81,7 @@ def facts(pairs: Mapping[str, object]) -> Table:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs.items():
-        grid.add_row(name, str(value))
+        grid.add_row(name, _cell(value))
     return grid
 
 

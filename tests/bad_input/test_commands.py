@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import structlog
 
+from federation.catalogue import PartyEntry
 from inbond.cli import main
 from inbond.config import AddressSection
 from inbond.enrolment import Invitation
 from inbond.member_cli import make_node
 from tests.bad_input.homes import CONSORTIUM, certified_home, furnish
-from tests.policies.samples import CONTRACT
+from tests.policies.samples import CONTRACT, contract
 from tests.support.authority import TestAuthority
 
 JUNK = bytes(range(256)) * 4
@@ -62,6 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "party", "p2", CONSORTIUM, "GB", root / "never-joined", AddressSection(authority="", coordinator="", listen="")
     )
     (root / "junk").write_bytes(JUNK)
+    (root / "there.csv").write_text("mine")
     (root / "empty").write_bytes(b"")
     (root / "job.yaml").write_text(JOB)
     (root / "invitation").write_text(_invitation(authority))
@@ -117,6 +119,11 @@ USAGE = [
     ("query x", "Missing option '--purpose'"),
     ("query x --purpose y --epsilon much", "not a valid float"),
     ("query x --purpose y --epsilon -1", "not in the range"),
+    ("query x --purpose y --matching slow", "is not one of"),
+    ("query x --purpose y --param", "requires an argument"),
+    ("catalog show", "Missing argument"),
+    ("catalog shwo orders", "No such command"),
+    ("catalog list orders", "unexpected extra argument"),
     ("query x --purpose y --minimum-parties 1", "not in the range"),
     ("query x --purpose y --minimum-parties two", "not a valid int"),
     ("audit list --last 0", "not in the range"),
@@ -273,7 +280,7 @@ QUERIES = [
     ("", (), "statement"),
     ("SELECT COUNT(*) FROM orders", ("--purpose", "fraud"), "purpose"),
     ("SELECT COUNT(*) FROM orders", ("--epsilon", "0"), "epsilon"),
-    ("SELECT COUNT(*) FROM orders", ("--delta", "0.1"), "needs --epsilon"),
+    ("SELECT COUNT(*) FROM orders", ("--delta", "0.1"), "delta: needs an epsilon too"),
     ("SELECT COUNT(*) FROM orders", ("--epsilon", "1", "--delta", "2"), "delta"),
     ("SELECT COUNT(*) FROM orders", ("--epsilon", "nan"), "epsilon"),
     ("SELECT COUNT(*) FROM orders", ("--parties", "p1,,p2"), "parties"),
@@ -282,6 +289,18 @@ QUERIES = [
     ("SELECT COUNT(*) FROM orders", ("--out", "answer"), "without an ending"),
     ("SELECT COUNT(*) FROM orders", ("--out", "model.safetensors"), "no way to write"),
     ("SELECT COUNT(*) FROM orders", ("--out", "nowhere/answer.csv"), "no such folder"),
+    ("SELECT COUNT(*) FROM orders", ("--out", "there.csv"), "is there already"),
+    ("SELECT COUNT(*) FROM orders", ("--out", "there.csv", "--explain"), "is there already"),
+    ("SELECT COUNT(*) FROM orders", ("--protect", "plain"), "never answered in the clear"),
+    ("SELECT COUNT(*) FROM orders", ("--protect", "none"), "never answered in the clear"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "y"), "`y` is no name and value"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "=3"), "is no name and value"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "y=1", "--param", "y=2"), "given twice"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", 'y="a"b"'), "a quote in its text"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "z=1"), "parameter `$y` has no value"),
+    ("SELECT COUNT(*) FROM orders", ("--param", "y=1"), "parameter `$y` is not in the statement"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "y=" + "x" * 2000), "not a value that can be bound"),
+    ("SELECT COUNT(*) FROM orders WHERE x > $y", ("--param", "y=1e999"), "not a value that can be bound"),
 ]
 
 
@@ -310,6 +329,28 @@ def test_an_output_that_cannot_be_written_is_told_before_the_job_is_sent(
     said = run("job", "submit", "job.yaml", *options, "--home", "rosa")
     assert said.code == 2
     _one_line(said, told)
+
+
+@pytest.mark.parametrize("command", ["", "list", "show orders"])
+@pytest.mark.parametrize(
+    ("home", "code", "told"), [("nowhere", 2, "no node here"), ("p1", 2, "party's node"), ("rosa", 4, "localhost:9")]
+)
+def test_a_catalogue_that_cannot_be_read_is_told(run: Run, command: str, home: str, code: int, told: str) -> None:
+    said = run("catalog", *command.split(), "--home", home)
+    assert said.code == code
+    _one_line(said, told)
+
+
+@pytest.mark.parametrize(("name", "told"), [("ordres", "did you mean `orders`?"), ("\x1b[2J", "datasets are orders")])
+def test_a_dataset_that_nobody_publishes_is_told_with_the_one_that_was_meant(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    entries = {"p1": PartyEntry("p1", "DE", {"orders": contract()})}
+    monkeypatch.setattr("federation.client.Researcher.catalogue", lambda _self: entries)
+    said = run("catalog", "show", name, "--home", "rosa")
+    assert said.code == 2
+    _one_line(said, told)
+    assert "\x1b" not in said.err
 
 
 @pytest.mark.parametrize("command", ["watch", "result"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.catalogue import CATALOGUE_TYPE, read_catalogue
+from federation.catalogue import CATALOGUE_TYPE, PartyEntry, datasets, find_dataset, read_catalogue
 from inbond.errors import InbondError
 from policies.envelope import sign
 from policies.errors import InvalidIdentity, InvalidInput, PolicyError
@@ -55,3 +55,41 @@ def test_a_malformed_catalogue_is_an_error_of_ours_and_never_another(changes: di
 def test_what_does_not_verify_is_refused(token: str) -> None:
     with pytest.raises(PolicyError):
         read_catalogue(token, AUTHORITY.trust, AUTHORITY.now)
+
+
+def _entries() -> dict[str, PartyEntry]:
+    held = {"p2": ("FR", ["orders", "returns"]), "p1": ("DE", ["orders"])}
+    return {
+        party: PartyEntry(party, country, {name: contract(dataset=name, jurisdiction=country) for name in names})
+        for party, (country, names) in held.items()
+    }
+
+
+def test_the_catalogue_by_dataset_names_every_owner_and_its_country() -> None:
+    found = datasets(_entries())
+    assert {name: list(one.owners) for name, one in found.items()} == {"orders": ["p1", "p2"], "returns": ["p2"]}
+    told = found["orders"].payload()
+    assert [(one["party"], one["country"], one["jurisdiction"]) for one in told["owners"]] == [
+        ("p1", "DE", "DE"),
+        ("p2", "FR", "FR"),
+    ]
+    assert json.loads(json.dumps(told)) == told, "it is JSON data"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ordres", "dataset: no party publishes `ordres`; did you mean `orders`?"),
+        ("xyz", "dataset: no party publishes `xyz`; the datasets are orders, returns"),
+        ("", "dataset: no party publishes ``; the datasets are orders, returns"),
+    ],
+)
+def test_a_dataset_that_nobody_publishes_is_told_with_the_one_that_was_meant(name: str, told: str) -> None:
+    with pytest.raises(InbondError) as refused:
+        find_dataset(_entries(), name)
+    assert str(refused.value) == told
+
+
+def test_an_empty_catalogue_is_told_as_such() -> None:
+    with pytest.raises(InbondError, match="the datasets are none"):
+        find_dataset({}, "orders")

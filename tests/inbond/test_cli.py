@@ -6,7 +6,8 @@ import click
 import pytest
 
 from compliance.errors import BudgetExceeded, LogTampered, LogUnavailable
-from inbond.cli import command, exit_code, one_line
+from inbond.cli import command, exit_code
+from inbond.console import one_line
 from inbond.errors import ConfigError, JobFailed, Refused, Unreachable
 from inbond.messages import PeerViolation as WireViolation
 from policies.errors import InvalidInput

@@ -22,6 +22,21 @@ def test_a_strangers_markup_is_shown_and_not_obeyed(capsys: pytest.CaptureFixtur
     assert "[bold]x" in said
 
 
+def test_what_a_stranger_wrote_drives_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(None, json=False, human=lambda console: console.print(table(("why",), [["a\x1b[2Jb\rc"]])))
+    emit(None, json=False, human=lambda console: console.print(facts({"why": "x\x1b]0;y", "lines": "one\ntwo"})))
+    said = capsys.readouterr().out
+    assert "a [2Jb c" in said
+    assert "\x1b" not in said
+    assert [line.strip() for line in said.splitlines()[-2:]] == ["lines  one", "two"]
+
+
+def test_a_long_word_goes_on_in_the_next_line_and_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(None, json=False, human=lambda console: console.print(table(("a", "b"), [["x" * 60, "y" * 60]])))
+    said = capsys.readouterr().out
+    assert (said.count("x"), said.count("y")) == (60, 60)
+
+
 def test_tables_fit_eighty_columns_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     emit(None, json=False, human=lambda console: console.print(table(("a", "b"), [["x" * 60, "y" * 60]])))
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
