@@ -1,9 +1,10 @@
 """Privacy budget of a party's datasets: every release is charged here first, durably, or does not happen.
 
-The party's own ledger; officers see what each job cost. Relies on basic composition (Dwork and Roth 2014,
-theorem 3.16): epsilons add and deltas add, whatever the jobs and however they were chosen. Amounts are exact:
-epsilon in millionths and delta in 10^-15, as integers; what a job spends is rounded up to the next unit and
-what a dataset allows is rounded down, so rounding never spends less than was released.
+The party's own ledger; officers see what each job cost, nobody else sees anything. A dataset spends from an account.
+Datasets with one population, or with one source (a table that was registered again under another name), share an
+account, and datasets once joined are never parted. A release is let through while what an account spent is within the
+dataset's (epsilon, delta) by one of two proofs: basic composition (Dwork and Roth 2014, theorem 3.16), in which
+epsilons add and deltas add, or the Rényi filter of `compliance.budget_curves`.
 
 Order of use: `reserve`, then release, then `commit` at the first byte released; `rollback` only where nothing
 left the party. A crash in between leaves the reservation, and a reservation is spent.
@@ -12,30 +13,21 @@ left the party. A crash in between leaves the reservation, and a reservation is 
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, DecimalException
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
+from compliance.budget_accounts import DATASET, Account, account_of, bind, members, numbered, write
+from compliance.budget_amounts import Amount, Cost, Units, invalid
+from compliance.budget_curves import Loss, curve_of_text, curve_to_text
 from compliance.database import BUSY_SECONDS, open_database, open_read_only, translated
-from compliance.errors import BudgetExceeded, InvalidBudget, LedgerUnavailable
-
-EPSILON_UNITS = 10**6
-DELTA_UNITS = 10**15
-MAX_EPSILON = 10**6
-"""Larger epsilons protect nothing; the bound keeps every sum far inside 64 bits."""
-
-Amount = Decimal | int | str
-"""Exact amounts only: a float such as 0.1 is already another number."""
+from compliance.errors import BudgetExceeded, LedgerUnavailable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,255}")
-MAX_DECIMALS = 60
-"""Decimal places an amount may have; with it every product below is exact."""
-_EXACT = Context(prec=100)
 
 
 class State(StrEnum):
@@ -44,17 +36,6 @@ class State(StrEnum):
     RESERVED = "reserved"
     COMMITTED = "committed"
     ROLLED_BACK = "rolled_back"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """An (epsilon, delta) pair, exact."""
-
-    epsilon: Decimal
-    delta: Decimal
-
-    def __str__(self) -> str:
-        return f"epsilon {_plain(self.epsilon)}, delta {_plain(self.delta)}"
 
 
 @dataclass(frozen=True)
@@ -69,21 +50,6 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class Account:
-    """A dataset's budget: the limit and what is spent of it."""
-
-    dataset: str
-    limit: Cost
-    spent: Cost
-
-    @property
-    def remaining(self) -> Cost:
-        """What may still be spent; zero, never less, where the limit was lowered below the spending."""
-        zero = Decimal(0)
-        return Cost(max(zero, self.limit.epsilon - self.spent.epsilon), max(zero, self.limit.delta - self.spent.delta))
-
-
-@dataclass(frozen=True)
 class Event:
     """One line of a dataset's history: `registered`, `limit_changed`, or a state a reservation reached."""
 
@@ -95,16 +61,11 @@ class Event:
     cost: Cost
 
 
-@dataclass(frozen=True)
-class _Units:
-    epsilon: int
-    delta: int
+class _Known(NamedTuple):
+    """A reservation as it is kept."""
 
-    def cost(self) -> Cost:
-        return Cost(
-            _EXACT.divide(Decimal(self.epsilon), Decimal(EPSILON_UNITS)),
-            _EXACT.divide(Decimal(self.delta), Decimal(DELTA_UNITS)),
-        )
+    reservation: Reservation
+    loss: Loss
 
 
 class BudgetLedger:
@@ -144,29 +105,33 @@ class BudgetLedger:
         with self._lock:
             self._connection.close()
 
-    def register(self, dataset: str, epsilon: Amount, delta: Amount) -> Account:
-        """Set a dataset's limit; what was spent under that name stays spent, and a change is recorded.
+    # --- limits ---
 
-        Raises InvalidBudget for a malformed name or amount.
+    def register(
+        self, dataset: str, epsilon: Amount, delta: Amount, *, source: str | None = None, population: str | None = None
+    ) -> Account:
+        """Set a dataset's limit; what was spent under its name, `source` or `population` stays spent.
+
+        A change of the limit is recorded. Raises InvalidBudget for a malformed name or amount.
         """
-        _check_name(dataset, "dataset")
-        limit = _units(epsilon, delta, ROUND_FLOOR)
-        with self._transaction():
-            row = self._connection.execute(
-                "SELECT epsilon_limit, delta_limit FROM datasets WHERE name = ?", (dataset,)
-            ).fetchone()
-            if row is None:
-                self._connection.execute(
-                    "INSERT INTO datasets VALUES (?, ?, ?, 0, 0)", (dataset, limit.epsilon, limit.delta)
-                )
-                self._record(dataset, "registered", limit)
-            elif row != (limit.epsilon, limit.delta):
-                self._connection.execute(
-                    "UPDATE datasets SET epsilon_limit = ?, delta_limit = ? WHERE name = ?",
-                    (limit.epsilon, limit.delta, dataset),
-                )
-                self._record(dataset, "limit_changed", limit)
+        labels = [f"{DATASET}{_named(dataset, 'dataset')}"]
+        labels += [f"source:{_named(source, 'source')}"] if source is not None else []
+        labels += [f"population:{_named(population, 'population')}"] if population is not None else []
+        limit = Units.allowed(epsilon, delta)
+        with self._transaction() as base:
+            bind(base, labels)
+            row = base.execute("SELECT epsilon_limit, delta_limit FROM datasets WHERE name = ?", (dataset,)).fetchone()
+            base.execute(
+                "INSERT INTO datasets (name, epsilon_limit, delta_limit, population) VALUES (?, ?, ?, ?) ON CONFLICT"
+                " (name) DO UPDATE SET epsilon_limit = excluded.epsilon_limit, delta_limit = excluded.delta_limit,"
+                " population = excluded.population",
+                (dataset, limit.epsilon, limit.delta, population),
+            )
+            if row != (limit.epsilon, limit.delta):
+                self._record(dataset, "registered" if row is None else "limit_changed", limit)
             return self._account(dataset)
+
+    # --- charges ---
 
     def reserve(self, key: str, dataset: str, epsilon: Amount, delta: Amount, job: str) -> Reservation:
         """Charge a release before it happens; the same key returns the same reservation, charged once.
@@ -175,20 +140,38 @@ class BudgetLedger:
         dataset, a key used for something else, or a key that was rolled back; LedgerUnavailable where the
         charge cannot be made durable.
         """
-        for value, name in ((key, "key"), (dataset, "dataset"), (job, "job")):
-            _check_name(value, name)
-        units = _units(epsilon, delta, ROUND_CEILING)
-        asked = Reservation(key, dataset, units.cost(), job, State.RESERVED)
-        with self._transaction():
-            known = self._find(key)
-            if known is not None:
-                return _same(known, asked)
-            self._charge(dataset, units)
-            self._connection.execute(
-                "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?)",
-                (key, dataset, units.epsilon, units.delta, job, State.RESERVED.value),
-            )
-            self._record(dataset, State.RESERVED.value, units, key, job)
+        (found,) = self.reserve_release(key, (dataset,), Loss.of(epsilon, delta), job)
+        if found.job != job:
+            raise invalid(f"the key {key!r} was used for another charge", "one key for one release")
+        return found
+
+    def reserve_release(self, key: str, datasets: Sequence[str], loss: Loss, job: str) -> list[Reservation]:
+        """Charge one release over several datasets to each of their accounts once: all of them or none.
+
+        The first account is charged under `key`, every other one under `key/dataset`. A key that is known already is
+        not charged again, whatever the job: it is the same answer. Raises as `reserve` does.
+        """
+        for value, name in ((key, "key"), (job, "job"), *((one, "dataset") for one in datasets)):
+            _named(value, name)
+        with self._transaction() as base:
+            accounts = {account_of(base, dataset): dataset for dataset in reversed(datasets)}
+            first = datasets[0]
+            return [
+                self._reserve(key if dataset == first else f"{key}/{dataset}", dataset, loss, job)
+                for dataset in sorted(accounts.values(), key=list(datasets).index)
+            ]
+
+    def _reserve(self, key: str, dataset: str, loss: Loss, job: str) -> Reservation:
+        asked = Reservation(key, dataset, loss.units.cost(), job, State.RESERVED)
+        known = self._find(key)
+        if known is not None:
+            return _same(known.reservation, asked)
+        self._charge(dataset, loss)
+        self._connection.execute(
+            "INSERT INTO reservations (key, dataset, epsilon, delta, job, state, curve) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key, dataset, loss.units.epsilon, loss.units.delta, job, asked.state.value, curve_to_text(loss.curve)),
+        )
+        self._record(dataset, State.RESERVED.value, loss.units, key, job)
         return asked
 
     def commit(self, key: str) -> Reservation:
@@ -202,6 +185,8 @@ class BudgetLedger:
         """
         return self._settle(key, State.ROLLED_BACK)
 
+    # --- questions ---
+
     def account(self, dataset: str) -> Account:
         """Return limit and spending; raises InvalidBudget for an unknown dataset."""
         with self._reading():
@@ -210,6 +195,25 @@ class BudgetLedger:
     def remaining(self, dataset: str) -> Cost:
         """Return what may still be spent; raises InvalidBudget for an unknown dataset."""
         return self.account(dataset).remaining
+
+    def how_many(self, dataset: str, loss: Loss, most: int = 10**6) -> int:
+        """How many more releases of `loss` fit, at most `most`; raises InvalidBudget for an unknown dataset."""
+        with self._reading():
+            spent, limit = numbered(self._connection, account_of(self._connection, dataset)), self._limit(dataset)
+        low, high = 0, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if spent.plus(loss, middle).within(limit) else (low, middle - 1)
+        return low
+
+    def reserved(self, prefix: str) -> bool:
+        """Whether a charge stands under a key that begins with `prefix`."""
+        with self._reading():
+            row = self._connection.execute(
+                "SELECT 1 FROM reservations WHERE substr(key, 1, ?) = ? AND state != ? LIMIT 1",
+                (len(prefix), prefix, State.ROLLED_BACK.value),
+            ).fetchone()
+        return row is not None
 
     def datasets(self) -> list[str]:
         """Return the registered names, in order."""
@@ -224,70 +228,102 @@ class BudgetLedger:
                 (dataset,),
             ).fetchall()
         return [
-            Event(datetime.fromisoformat(time), name, event, key, job, _Units(epsilon, delta).cost())
+            Event(datetime.fromisoformat(time), name, event, key, job, Units(epsilon, delta).cost())
             for time, name, event, key, job, epsilon, delta in rows
         ]
 
+    # --- what was released ---
+
+    def keep(self, scope: str, key: str, sealed: bytes) -> bytes:
+        """Keep what is about to be released, durably; returns what was kept first under this scope and key."""
+        with self._transaction() as base:
+            base.execute("INSERT OR IGNORE INTO releases (scope, key, sealed) VALUES (?, ?, ?)", (scope, key, sealed))
+            return self._kept(scope, key) or sealed
+
+    def kept(self, scope: str, key: str) -> bytes | None:
+        """What is kept under a scope and key, or None."""
+        with self._reading():
+            return self._kept(scope, key)
+
+    def all_kept(self, scope: str, most: int) -> list[bytes]:
+        """Everything that is kept in a scope, newest first, at most `most`."""
+        with self._reading():
+            found = self._connection.execute(
+                "SELECT sealed FROM releases WHERE scope = ? ORDER BY number DESC LIMIT ?", (scope, most)
+            )
+            return [bytes(row[0]) for row in found]
+
+    def _kept(self, scope: str, key: str) -> bytes | None:
+        row = self._connection.execute(
+            "SELECT sealed FROM releases WHERE scope = ? AND key = ?", (scope, key)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    # --- inside a transaction ---
+
     def _settle(self, key: str, state: State) -> Reservation:
-        with self._transaction():
+        with self._transaction() as base:
             known = self._find(key)
             if known is None:
-                raise _invalid(f"no reservation has the key {key!r}", "a key that was reserved")
-            if known.state is state:
-                return known
-            if known.state is not State.RESERVED:
-                raise _invalid(f"the reservation {key!r} is already {known.state}", "one that is still reserved")
-            self._connection.execute("UPDATE reservations SET state = ? WHERE key = ?", (state.value, key))
-            units = _units(known.cost.epsilon, known.cost.delta, ROUND_CEILING)
+                raise invalid(f"no reservation has the key {key!r}", "a key that was reserved")
+            found, loss = known
+            if found.state is state:
+                return found
+            if found.state is not State.RESERVED:
+                raise invalid(f"the reservation {key!r} is already {found.state}", "one that is still reserved")
+            base.execute("UPDATE reservations SET state = ? WHERE key = ?", (state.value, key))
             if state is State.ROLLED_BACK:
-                self._connection.execute(
-                    "UPDATE datasets SET epsilon_spent = epsilon_spent - ?, delta_spent = delta_spent - ? "
-                    "WHERE name = ?",
-                    (units.epsilon, units.delta, known.dataset),
-                )
-            self._record(known.dataset, state.value, units, key, known.job)
-        return Reservation(known.key, known.dataset, known.cost, known.job, state)
+                account = account_of(base, found.dataset)
+                write(base, account, numbered(base, account).plus(loss, -1))
+            self._record(found.dataset, state.value, loss.units, key, found.job)
+        return replace(found, state=state)
 
-    def _charge(self, dataset: str, units: _Units) -> None:
-        """Spend if it fits: one statement decides and writes."""
-        account = self._account(dataset)
-        spent = self._connection.execute(
-            "UPDATE datasets SET epsilon_spent = epsilon_spent + :e, delta_spent = delta_spent + :d "
-            "WHERE name = :n AND epsilon_spent + :e <= epsilon_limit AND delta_spent + :d <= delta_limit",
-            {"e": units.epsilon, "d": units.delta, "n": dataset},
-        )
-        if spent.rowcount != 1:
+    def _charge(self, dataset: str, loss: Loss) -> None:
+        """Spend if it fits; the ledger is held alone, so nobody spends in between."""
+        number, limit = account_of(self._connection, dataset), self._limit(dataset)
+        spent = numbered(self._connection, number).plus(loss)
+        if not spent.within(limit):
             raise BudgetExceeded(
-                f"this release costs {units.cost()}; {account.remaining} is left",
+                f"this release costs {loss.units.cost()}; {self._account(dataset).remaining} is left",
                 where=f"dataset {dataset}",
                 right="a release within what is left, or a larger budget set by the dataset's officer",
             )
+        write(self._connection, number, spent)
 
-    def _account(self, dataset: str) -> Account:
-        row = self._connection.execute(
-            "SELECT epsilon_limit, delta_limit, epsilon_spent, delta_spent FROM datasets WHERE name = ?",
-            (dataset,),
+    def _limit(self, dataset: str) -> Units:
+        return Units(*self._row(dataset)[:2])
+
+    def _row(self, dataset: str) -> tuple[int, int, str | None]:
+        row: tuple[int, int, str | None] | None = self._connection.execute(
+            "SELECT epsilon_limit, delta_limit, population FROM datasets WHERE name = ?", (dataset,)
         ).fetchone()
         if row is None:
-            raise _invalid(f"no budget is registered for the dataset {dataset!r}", "a registered dataset")
-        return Account(dataset, _Units(*row[:2]).cost(), _Units(*row[2:]).cost())
+            raise invalid(f"no budget is registered for the dataset {dataset!r}", "a registered dataset")
+        return row
 
-    def _find(self, key: str) -> Reservation | None:
+    def _account(self, dataset: str) -> Account:
+        epsilon, delta, population = self._row(dataset)
+        limit, number = Units(epsilon, delta), account_of(self._connection, dataset)
+        spent = numbered(self._connection, number).proven(limit)
+        return Account(dataset, limit.cost(), spent, population, members(self._connection, number))
+
+    def _find(self, key: str) -> _Known | None:
         row = self._connection.execute(
-            "SELECT dataset, epsilon, delta, job, state FROM reservations WHERE key = ?", (key,)
+            "SELECT dataset, epsilon, delta, job, state, curve FROM reservations WHERE key = ?", (key,)
         ).fetchone()
         if row is None:
             return None
-        return Reservation(key, row[0], _Units(row[1], row[2]).cost(), row[3], State(row[4]))
+        loss = Loss(Units(row[1], row[2]), curve_of_text(row[5]))
+        return _Known(Reservation(key, row[0], loss.units.cost(), row[3], State(row[4])), loss)
 
-    def _record(self, dataset: str, event: str, units: _Units, key: str | None = None, job: str | None = None) -> None:
+    def _record(self, dataset: str, event: str, units: Units, key: str | None = None, job: str | None = None) -> None:
         self._connection.execute(
             "INSERT INTO history (time, dataset, event, key, job, epsilon, delta) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (self._clock().astimezone(UTC).isoformat(), dataset, event, key, job, units.epsilon, units.delta),
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the ledger alone, across threads and processes; durable on leaving, or nothing changed."""
         with self._reading():
             # SQLite goes on writing to a file that was deleted: such a charge would be durable nowhere.
@@ -295,7 +331,7 @@ class BudgetLedger:
                 raise OSError("the file was replaced while in use")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -310,41 +346,13 @@ class BudgetLedger:
 
 def _same(known: Reservation, asked: Reservation) -> Reservation:
     if known.state is State.ROLLED_BACK:
-        raise _invalid(f"the reservation {known.key!r} was rolled back", "a new key for a new attempt")
-    if (known.dataset, known.cost, known.job) != (asked.dataset, asked.cost, asked.job):
-        raise _invalid(f"the key {known.key!r} was used for another charge", "one key for one release")
+        raise invalid(f"the reservation {known.key!r} was rolled back", "a new key for a new attempt")
+    if (known.dataset, known.cost) != (asked.dataset, asked.cost):
+        raise invalid(f"the key {known.key!r} was used for another charge", "one key for one release")
     return known
 
 
-def _units(epsilon: Amount, delta: Amount, rounding: str) -> _Units:
-    return _Units(
-        _whole(epsilon, EPSILON_UNITS, MAX_EPSILON, rounding, "epsilon"),
-        _whole(delta, DELTA_UNITS, 1, rounding, "delta"),
-    )
-
-
-def _whole(amount: Amount, units: int, most: int, rounding: str, name: str) -> int:
-    if isinstance(amount, bool) or not isinstance(amount, Decimal | int | str):
-        raise _invalid(f"the {name} is a {type(amount).__name__}", "a Decimal, an integer or decimal text")
-    try:
-        value = Decimal(amount)
-    except DecimalException as error:
-        raise _invalid(f"the {name} is not a number", "a decimal such as 0.5") from error
-    if not value.is_finite() or not 0 <= value <= most:
-        raise _invalid(f"the {name} is out of range", f"0 to {most}")
-    if int(value.as_tuple().exponent) < -MAX_DECIMALS:
-        raise _invalid(f"the {name} has too many decimals", f"at most {MAX_DECIMALS}")
-    return int(_EXACT.multiply(value, Decimal(units)).to_integral_value(rounding, _EXACT))
-
-
-def _check_name(value: object, name: str) -> None:
+def _named(value: object, name: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise _invalid(f"the {name} is malformed", "1 to 256 letters, digits and . _ : / + = -")
-
-
-def _plain(amount: Decimal) -> str:
-    return format(amount, "f")
-
-
-def _invalid(what: str, right: str) -> InvalidBudget:
-    return InvalidBudget(what, where="privacy budget", right=right)
+        raise invalid(f"the {name} is malformed", "1 to 256 letters, digits and . _ : / + = -")
+    return value

@@ -47,3 +47,11 @@ class InvalidBudget(ComplianceError):
 
 class ExportFailed(ComplianceError):
     """A log could not be exported: nothing signed yet, or the file cannot be written."""
+
+
+class LawStoreUnavailable(ComplianceError):
+    """Records of evidence cannot be read or kept (full disk, missing file): nothing may rest on them."""
+
+
+class InvalidLawEntry(ComplianceError):
+    """A record of evidence is unknown, or was ended: its author can mend it."""

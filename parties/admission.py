@@ -15,12 +15,14 @@ from typing import Any
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from inbond.errors import InbondError
+from inbond.joint_query import planned_query
 from inbond.node import Node, utc_now
 from inbond.orders import open_order
 from inbond.roster import VERDICT_TYPE
 from parties.catalogue import Catalogue
 from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
+from parties.releases import check_budget
 from parties.store import JobRow, PartyStore
 from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
@@ -117,7 +119,7 @@ class Admission:
         )
         decision = self._engine.decide_cached(facts.requests, facts.entities)
         if decision.permitted:
-            self._check_budget(plan, contract)
+            self._check_budget(order, plan, contract, contracts)
         return decision
 
     @staticmethod
@@ -127,16 +129,10 @@ class Admission:
         if order.sum_key_digest is not None and hashlib.sha256(sum_key).hexdigest() != order.sum_key_digest:
             raise InbondError("the researcher's key is not the one that was signed", right="the key of the order")
 
-    def _check_budget(self, plan: Plan, contract: DataContract) -> None:
+    def _check_budget(self, order: JobOrder, plan: Plan, contract: DataContract, contracts: Contracts) -> None:
         """(6) Refuse early what the ledger would refuse later; the charge itself is made at the release."""
-        if plan.noise.mechanism == "none" or contract.budget is None:
-            return
-        left = self._budget.remaining(contract.dataset)
-        if plan.noise.epsilon > float(left.epsilon):
-            raise InbondError(
-                f"the query costs epsilon {plan.noise.epsilon}, {left.epsilon} is left",
-                right="a smaller epsilon, or ask the owner for a larger budget",
-            )
+        if plan.noise.mechanism != "none" and contract.budget is not None:
+            check_budget(self._budget, planned_query(order.spec, plan, contracts), plan, contract.dataset)
 
     def _verdict(
         self,

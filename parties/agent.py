@@ -25,6 +25,7 @@ from parties.catalogue import Catalogue
 from parties.door import Door
 from parties.jobs import MIB, Jobs
 from parties.link import Link, LinkSettings
+from parties.sources import register_budgets
 from parties.store import PartyStore
 from policies.bundle import load_baseline
 from policies.engine import Engine
@@ -48,9 +49,7 @@ class Agent:
         self.catalogue.check()
         self.engine = Engine(load_baseline(extra_policies(home)))
         self.budget = BudgetLedger.open(home / "budget.db")
-        for contract in self.catalogue.contracts.values():
-            if contract.budget is not None:
-                self.budget.register(contract.dataset, repr(contract.budget.epsilon), repr(contract.budget.delta))
+        register_budgets(self.budget, self.catalogue.contracts.values(), home)
         self.store = PartyStore(home)
         self.jobs = Jobs(self.node, self.store, self.catalogue, self.budget)
         admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget)

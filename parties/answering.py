@@ -84,19 +84,25 @@ class QueryJob(SecureJob):
     def _own_table(self) -> Table:
         """This party's table of group values; noised, and charged first, where the plan says so."""
         table = self.query.table(self.context.run_fragment(self.context, self.query.sides[0].fragment))
-        return table + self.noise(self.context.contracts)
+        return table + self.noise(self.context.contracts, table)
 
-    def noise(self, contracts: Mapping[str, PublishedContract]) -> Table:
-        """(groups, slots) noise by this party's `contracts`, charged before it is drawn; zeros where none is due."""
+    def noise(self, contracts: Mapping[str, PublishedContract], table: Table | None = None) -> Table:
+        """(groups, slots) noise by this party's `contracts`, charged before it is drawn; zeros where none is due.
+
+        `table` is this party's own part where the release is a sum of such parts: the same gets the same noise.
+        """
         noise, (_, groups, slots) = self.context.plan.noise, self._shape
         self.context.note(groups=groups, epsilon=noise.epsilon if self.query.noised else 0)
-        drawn = np.zeros((groups, slots), np.int64)
-        if self.query.noised:
-            self.context.charge(self.context, "release", noise.epsilon, noise.delta)
-            rows = self.rows_per_subject(contracts)
+        if not self.query.noised:
+            return np.zeros((groups, slots), np.int64)
+
+        def draw() -> Table:
+            rows, drawn = self.rows_per_subject(contracts), np.zeros((groups, slots), np.int64)
             for index in range(slots):
                 drawn[:, index] = self._slot_noise(index, rows).add(np.zeros(groups, np.int64))
-        return drawn
+            return drawn
+
+        return self.context.releases.noise(self.context, self.query, table, draw)
 
     def rows_per_subject(self, contracts: Mapping[str, PublishedContract]) -> int:
         """The most (joined) rows of one subject: its rows in each table may meet those in every other."""
@@ -109,7 +115,9 @@ class QueryJob(SecureJob):
 
     def _release(self, round_: int, content: RecordDict) -> RecordDict:
         del round_
-        hidden = self._hidden(self.shared_key.open(self.count_spec(), content).exact)
+        joint, hidden = self._hidden(self.shared_key.open(self.count_spec(), content).exact)
+        if not self.query.noised:
+            self._admit_exact(joint, hidden)
         table = np.where(hidden, 0, self._table())
         spec = release_spec(self.query, self.context.job, self.context.plan, self.roster, hidden)
         reply = self.contribution(self.owners_key, spec, np.ascontiguousarray(table).reshape(-1))
@@ -117,11 +125,19 @@ class QueryJob(SecureJob):
         self.context.note(released_groups=int((~hidden).any(axis=1).sum()))
         return reply
 
-    def _hidden(self, opened: Table) -> Hidden:
-        """(groups, slots) true where a cell may not be released, by the joint counts."""
+    def _admit_exact(self, joint: Table, hidden: Hidden) -> None:
+        """Refuse what would tell of a few rows beside an earlier exact answer."""
+        sides = self.query.sides
+        own = next(side for side in sides if len(sides) == 1 or self.context.me in side.owners)
+        table = self._table()[0] if len(sides) == 1 else None
+        counted = joint[:, self._counts], hidden[:, self._counts]
+        self.context.exact.admit(self.context, self.query, own, counted, table)
+
+    def _hidden(self, opened: Table) -> tuple[Table, Hidden]:
+        """(groups, slots) the joint counts, and true where a cell may not be released by them."""
         groups = self._shape[1]
         counts, left_out = np.split(opened, [len(opened) - groups])
         joint = np.zeros(self._shape[1:], np.int64)
         joint[:, self._counts] = joint_numbers(self.query, counts)
         hidden = self.query.suppressed(joint, self.context.plan.minimum_group)
-        return hidden | (left_out > 0)[:, None]
+        return joint, hidden | (left_out > 0)[:, None]

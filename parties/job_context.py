@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flwr.app import RecordDict
 
@@ -19,6 +19,10 @@ from policies.plan import Plan
 from policies.query.compiled import Fragment
 from policies.verdict import Verdict
 from protocols.masking import EpochKey
+
+if TYPE_CHECKING:
+    from parties.differencing import ExactReleases
+    from parties.releases import Releases
 
 
 class Worker(Protocol):
@@ -76,7 +80,8 @@ class JobContext:
     clock: Callable[[], datetime]
     start_worker: Callable[["JobContext"], Worker]
     run_fragment: Callable[["JobContext", Fragment], Mapping[str, Sequence[Any]]]
-    charge: Callable[["JobContext", str, float, float], None]
+    releases: "Releases"
+    exact: "ExactReleases"
     summarise: Callable[[str, Mapping[str, Any]], None]
     step_seconds: float
     memory_mib: int

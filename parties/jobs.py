@@ -5,12 +5,10 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from inbond.child import ChildLimits
 from inbond.ipc import memory_file
@@ -21,10 +19,12 @@ from parties.answering import QueryJob
 from parties.catalogue import Catalogue
 from parties.connectors.base import Limits, permitted_view, relation, run_pushdown
 from parties.connectors.pushdown import Pushdown
+from parties.differencing import ExactReleases
 from parties.job_context import JobContext, JobVault
 from parties.job_steps import JobSteps
 from parties.joining import JoinedJob
 from parties.plain import PlainJob
+from parties.releases import Releases
 from parties.store import LIVE, PartyStore
 from parties.training import TrainingJob
 from parties.worker import WorkerJob, WorkerProcess
@@ -64,7 +64,9 @@ class Jobs:
     """All live jobs of this party."""
 
     def __init__(self, node: Node, store: PartyStore, catalogue: Catalogue, budget: BudgetLedger) -> None:
-        self._node, self._store, self._catalogue, self._budget = node, store, catalogue, budget
+        self._node, self._store, self._catalogue = node, store, catalogue
+        self._releases = Releases(node, catalogue, budget)
+        self._exact = ExactReleases(node, catalogue, budget)
         self._live: dict[str, Job] = {}
         self._lock = threading.Lock()
 
@@ -142,7 +144,8 @@ class Jobs:
             clock=utc_now,
             start_worker=self._start_worker,
             run_fragment=self._run_fragment,
-            charge=self._charge,
+            releases=self._releases,
+            exact=self._exact,
             summarise=self._store.summarise,
             step_seconds=float(self._node.config.limits.step_seconds),
             memory_mib=self._node.config.limits.worker_memory_mib,
@@ -209,15 +212,6 @@ class Jobs:
         return {
             name: found[name].to_numpy() if name in numbers else found[name].to_pylist() for name in fragment.outputs
         }
-
-    def _charge(self, context: JobContext, step: str, epsilon: float, delta: float) -> None:
-        """Charge a release before it happens, durably; the same step of the same job is charged once."""
-        for own in self._own(context.job, context.plan):
-            key = f"{context.job}/{step}" if own is context.contract else f"{context.job}/{step}/{own.dataset}"
-            self._budget.reserve(key, own.dataset, Decimal(repr(epsilon)), Decimal(repr(delta)), context.job)
-            data = {"dataset": own.dataset, "epsilon": repr(epsilon), "delta": repr(delta), "key": key}
-            self._node.record(EntryType.BUDGET, job=context.job, subject=context.order.iss, data=data)
-            self._budget.commit(key)
 
 
 def _arrow_file(view: pa.Table) -> int:

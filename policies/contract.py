@@ -255,10 +255,14 @@ class NoiseRule(Value):
 
 
 class Budget(Value):
-    """The privacy loss the table may spend altogether (epsilon, delta), over all jobs."""
+    """The privacy loss the table may spend altogether (epsilon, delta), over all jobs.
+
+    The tables of one controller that name one `population`, because they are about the same people, spend together.
+    """
 
     epsilon: float = Field(gt=0, le=1000)
     delta: float = Field(default=0.0, ge=0, lt=1)
+    population: Slug | None = None
 
 
 class PublishedContract(Value):

@@ -47,6 +47,7 @@ def test_what_is_reserved_is_gone_until_it_is_rolled_back(path: Path) -> None:
 
 def test_ten_tenths_are_one_exactly(path: Path) -> None:
     with open_ledger(path) as ledger:
+        ledger.register("orders", 1, 0)
         for number in range(10):
             ledger.reserve(f"k{number}", "orders", "0.1", 0, "job-1")
         assert ledger.remaining("orders").epsilon == 0
@@ -192,6 +193,8 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_two_processes_together_spend_the_budget_and_no_more(path: Path) -> None:
+    with open_ledger(path) as ledger:
+        ledger.register("orders", 1, 0)
     with start(RACING, str(path), "a") as one, start(RACING, str(path), "b") as two:
         for process in (one, two):
             assert process.stdout is not None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from flwr.app import RecordDict
@@ -18,6 +19,7 @@ from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.jobs import Jobs
 from parties.worker import WorkerProcess
+from policies.plan import PlanNoise
 from policies.query.compiled import ROWS
 from policies.verdict import RefusedError
 from tests.bad_input.homes import Party
@@ -193,6 +195,8 @@ def test_a_query_runs_in_the_owners_engine_over_the_columns_it_reads_and_starts_
 def test_a_charge_is_made_once_however_often_the_step_is_tried(party: Party) -> None:
     party.budget.register("orders", "2", "0")
     context = _context(party)
+    context.plan = context.plan.model_copy(update={"noise": PlanNoise(mechanism="laplace", epsilon=0.5)})
+    query = planned_query(context.order.spec, context.plan, context.contracts)
     for _ in range(3):
-        context.charge(context, "release", 0.5, 0.0)
+        context.releases.noise(context, query, None, lambda: np.zeros(query.shape, np.int64))
     assert str(party.budget.account("orders").spent.epsilon) == "0.5"

@@ -11,7 +11,8 @@ import pytest
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from examples.consortium import COORDINATOR
-from federation.client import Answer, Researcher, TrainedModel
+from federation.answers import Answer
+from federation.client import Researcher, TrainedModel
 from tests.system.processes import alive, children, module
 from tests.system.world import (
     FIRMS,
@@ -164,10 +165,19 @@ def test_noise_is_charged_once_when_the_party_dies_between_charge_and_reply(worl
         spent = BudgetLedger.read_only(world.home(party) / "budget.db").account("rare-payments").spent
         assert str(spent.epsilon) == "0.6", party
     charged = [one.data for one in world.entries("p1", followed.job) if one.type is EntryType.BUDGET]
-    assert {one["key"] for one in charged} == {f"{followed.job}/release"}
+    assert len({one["key"] for one in charged}) == 1
+    assert {one["charged"] for one in charged} == {"now"}
 
-    second = Followed(rosa, spec)
-    refused = second.state("refused")["reason"]
+    again = Followed(rosa, spec)  # costs nothing, and fits although 0.4 is left
+    again.state("finished")
+    second, first = rosa.result(again.job), rosa.result(followed.job)
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert second.rows == first.rows, "the identical question has the identical noise"
+    assert str(BudgetLedger.read_only(home / "budget.db").account("rare-payments").spent.epsilon) == "0.6"
+
+    other = Followed(rosa, spec.model_copy(update={"sql": f"{RARE} ORDER BY n"}))
+    refused = other.state("refused")["reason"]
     assert "p1: " in refused
     assert "the query costs epsilon 0.6, 0.4 is left" in refused
     world.verify()

@@ -27,19 +27,20 @@ SQL = "SELECT customer_country, COUNT(*) AS n, SUM(amount_cents) AS cents FROM p
 
 
 def contracts(party: str) -> dict[str, str]:
-    """Three contracts over one table: `payments` (encrypted only), `open-payments` (plain too), `rare-payments`
-    (a budget for one question)."""
+    """Three contracts: `payments` (encrypted only) and `open-payments` (plain too) over one table, `rare-payments`
+    (a budget for one question) over another with the same rows."""
     template = "p3" if party == "p4" else party
     text = (CONTRACTS / f"{template}-payments.yaml").read_text("utf-8")
     opened = text.replace("dataset: payments", "dataset: open-payments").replace("plain: false", "plain: true")
     rare = text.replace("dataset: payments", "dataset: rare-payments").replace(BUDGET, "budget: {epsilon: 1, delta: 0}")
+    rare = rare.replace("payments.parquet", "rare.parquet")  # a table of its own, or they would share one budget
     return {"payments.yaml": text, "open-payments.yaml": opened, "rare-payments.yaml": rare}
 
 
 def member(name: str, data: Path) -> Member:
     """A payment firm; p4 has the table of p3."""
     table = data / ("p3" if name == "p4" else name) / "payments.parquet"
-    return Member(name, COUNTRIES[name], contracts(name), {"payments.parquet": table})
+    return Member(name, COUNTRIES[name], contracts(name), {"payments.parquet": table, "rare.parquet": table})
 
 
 def training(**fields: Any) -> JobSpec:
