@@ -8,7 +8,8 @@ from typing import Any
 
 from examples.consortium import Consortium
 from examples.demo.stage import Stage, Work
-from federation.client import Answer, Researcher, TrainedModel
+from federation.answers import Answer
+from federation.client import Researcher, TrainedModel
 from inbond.console import size
 from policies.job import JobSpec
 

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from examples.consortium import COORDINATOR
-from federation.client import Answer, TrainedModel
+from federation.answers import Answer
+from federation.client import TrainedModel
 from inbond.errors import InbondError
 from inbond.node import Node
 from parties.job_context import JobVault
