@@ -342,7 +342,8 @@ class Researcher(AbstractContextManager["Researcher"]):
         with CipherProcess(PUBLIC_4096) as cipher:
             cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
             slots = cipher.decrypt(body)
-        table = joint_numbers(query, open_sum(release_spec(query, job, plan, roster, nothing), slots).exact)
+        sums = open_sum(release_spec(query, job, plan, roster, nothing), slots).exact
+        table = joint_numbers(query, plan.join, sums)
         hidden = query.suppressed(table, plan.minimum_group)
         if release_spec(query, job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
             raise PeerViolation("the sum is not the one that the parties released", where=job)

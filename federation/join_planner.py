@@ -16,6 +16,7 @@ from policies.errors import InvalidInput
 from policies.plan import MAX_KEYS, JoinPlan, Leak
 from policies.protocols import join_leaks
 from policies.query.compiled import Compiled, Side
+from protocols.join.terms import MODULI
 
 Tables = Mapping[str, PublishedContract]
 ENGINES = {"auto": ("ot", "ec-hidden"), "fast": ("ot",), "hidden": ("ec-hidden",)}
@@ -27,6 +28,7 @@ BYTES_PER_KEY = {"ot": 115, "ec-hidden": 48}
 BLOCK = 8192  # values in one ciphertext
 SECONDS_PER_PRODUCT, SECONDS_PER_CIPHERTEXT = 0.002, 0.004
 FRESH_BYTES, REPLY_BYTES = 172_100, 98_304  # of a ciphertext, of a reply
+MOST_JOINED = 2**24  # keys of a pair up to which a sum with bounds is kept in one modulus; a party refuses more
 ROOM = 2  # a side may show so many times the rows that its contract publishes
 
 
@@ -71,13 +73,13 @@ class JoinChoice:
         keys = max(self._rows(side) for side in self.query.sides)
         groups, outputs = self.layout.attribute.size, len(self.layout.outputs)
         work = groups * outputs * SECONDS_PER_PRODUCT + self._columns * SECONDS_PER_CIPHERTEXT
-        each = SECONDS_PER_KEY[self.join.engine] * keys + len(moduli_of(self.query)) * self._blocks * work
+        each = SECONDS_PER_KEY[self.join.engine] * keys + len(moduli_of(self.join)) * self._blocks * work
         return pairs * each
 
     @cached_property
     def up_bytes(self) -> int:
         """Of a party of the busier side."""
-        moduli = len(moduli_of(self.query))
+        moduli = len(moduli_of(self.join))
         matching = BYTES_PER_KEY[self.join.engine] * max(self._rows(side) for side in self.query.sides)
         replies = moduli * self.layout.attribute.size * len(self.layout.outputs) * REPLY_BYTES
         columns = moduli * self._columns * self._blocks * FRESH_BYTES
@@ -107,8 +109,7 @@ def choose_join(query: Compiled, chosen: Mapping[str, Tables], matching: str) ->
     possible: list[JoinChoice] = []
     problems: list[InvalidInput] = []
     for join in _candidates(query, chosen, matching):
-        contracts = {dataset: held for tables in chosen.values() for dataset, held in tables.items()}
-        choice = JoinChoice(query, join, chosen, JoinLayout(query, join, contracts))
+        choice = JoinChoice(query, join, chosen, JoinLayout(query, join, _one_of_each(chosen)))
         try:
             choice.layout.check()
             possible.append(choice)
@@ -124,9 +125,22 @@ def _candidates(query: Compiled, chosen: Mapping[str, Tables], matching: str) ->
         for attributes in (0, 1):
             sides = query.sides[attributes], query.sides[1 - attributes]
             largest = tuple(_largest(rows_of(side, chosen)) for side in sides)
-            yield JoinPlan.model_validate(
-                {"engine": engine, "attributes": attributes, "keys": query.keys, "largest": largest}
-            )
+            join = {"engine": engine, "attributes": attributes, "keys": query.keys, "largest": largest}
+            narrow = JoinPlan.model_validate(join)
+            wide = _wide(JoinLayout(query, narrow, _one_of_each(chosen)))
+            yield narrow.model_copy(update={"wide": wide})
+
+
+def _wide(layout: JoinLayout) -> bool:
+    """Whether a sum may pass half of one modulus, as far as contracts say how many rows there are, and how large."""
+    pairs = len(layout.attribute.owners) * len(layout.value.owners)
+    keys = min(MOST_JOINED, *layout.join.largest)
+    rows = pairs * keys * layout.rows(layout.attribute) * layout.rows(layout.value)
+    return any(slot.largest is None or slot.largest * rows > MODULI[0] // 2 for slot in layout.query.slots)
+
+
+def _one_of_each(chosen: Mapping[str, Tables]) -> dict[str, PublishedContract]:
+    return {dataset: held for tables in chosen.values() for dataset, held in tables.items()}
 
 
 def _largest(rows: int | None) -> int:

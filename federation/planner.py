@@ -254,7 +254,7 @@ class _Draft:
         compiled = _compiled(query, self.chosen, noised=noise.mechanism != "none")
         joined = choose_join(compiled, self.chosen, self.order.spec.matching) if len(compiled.sides) > 1 else None
         protection = self._protection(joined=joined is not None)
-        moduli, groups, slots = table_shape(compiled)
+        moduli, groups, slots = table_shape(compiled, joined.join if joined else None)
         operators = (
             *((self._join_operator(joined, protection),) if joined else ()),
             self._operator(

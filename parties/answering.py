@@ -46,7 +46,7 @@ class QueryJob(SecureJob):
     def __init__(self, context: JobContext) -> None:
         super().__init__(context)
         self.query = planned_query(context.order.spec, context.plan, context.contracts)
-        self._shape, self._counts = table_shape(self.query), list(self.query.counts)
+        self._shape, self._counts = table_shape(self.query, context.plan.join), list(self.query.counts)
         self.steps |= {"query.count": self._count, "query.release": self._release}
 
     def count_spec(self) -> SumSpec:
@@ -138,6 +138,6 @@ class QueryJob(SecureJob):
         groups = self._shape[1]
         counts, left_out = np.split(opened, [len(opened) - groups])
         joint = np.zeros(self._shape[1:], np.int64)
-        joint[:, self._counts] = joint_numbers(self.query, counts)
+        joint[:, self._counts] = joint_numbers(self.query, self.context.plan.join, counts)
         hidden = self.query.suppressed(joint, self.context.plan.minimum_group)
         return joint, hidden | (left_out > 0)[:, None]

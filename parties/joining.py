@@ -106,7 +106,7 @@ class JoinedJob(QueryJob):
         parts = {peer: process.end(peer) for peer in sorted(self.correspondents)}
         process.kill()
         self._process = None
-        moduli = moduli_of(self.query)
+        moduli = moduli_of(self._layout.join)
         shares = self._layout.placed(combine([part.shares for part in parts.values()], moduli))
         own = self.noise(self._own_contracts()) + self._counted(list(parts.values()))
         column = np.array(moduli, np.int64)[:, None, None]

@@ -157,13 +157,15 @@ class JoinPlan(Value):
 
     The attribute side finds out which positions of the value side's secretly permuted rows match; what that tells it
     depends on the engine. `keys` are the normalisations of the key columns, in order. `largest` are the most keys that
-    the attribute side and the value side may show: a set that was blown up to probe for members ends the join.
+    the attribute side and the value side may show: a set that was blown up to probe for members ends the join. `wide`
+    sums may pass 2**39 in size, and are shared under two moduli.
     """
 
     engine: Literal["ot", "ec-hidden"]
     attributes: int = Field(ge=0, le=1)
     keys: tuple[Normalisation, ...] = Field(min_length=1, max_length=8)
     largest: tuple[int, int] = (MAX_KEYS, MAX_KEYS)
+    wide: bool = False
 
     @field_validator("largest")
     @classmethod

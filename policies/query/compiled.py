@@ -143,7 +143,7 @@ class Slot:
 
     A cell is released only together with every count slot in `governing` (`ROWS` is always one of them). `bounds` is
     what one (joined) row can add, None if unknown; the value is in units of 10**-`scale`. A row adds to at most one
-    slot of a `family` (and one group). `wide` sums may pass 2**39 in size, so that a join needs two moduli for them.
+    slot of a `family` (and one group).
     """
 
     kind: Kind
@@ -152,7 +152,6 @@ class Slot:
     bounds: Bounds
     scale: int
     family: int
-    wide: bool
     distinct: tuple[int, str] | None = None
 
     @property

@@ -18,8 +18,6 @@ from policies.query.scope import Ref, Scope
 from policies.query.suppression import Partition
 from policies.query.terms import Conjuncts, Term, fixed_value, is_known, number, times
 
-MAX_JOINED_ROWS = 2**24  # joined rows up to which a sum with bounds is kept in one modulus
-NARROW = 2**39  # half of a 40-bit plaintext modulus: what a signed sum must stay below in a join
 _COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Like, exp.ILike)
 
 
@@ -101,7 +99,7 @@ class Layout:
         key = frozenset(map(render, conditions))
         if key not in self._known:
             columns = self._columns((None, None), conditions)
-            slot = self._add(Slot("count", columns, (0,), (0, 1), 0, self._family(key), wide=False), key)
+            slot = self._add(Slot("count", columns, (0,), (0, 1), 0, self._family(key)), key)
             self._conditions[slot] = conditions
         return self._known[key]
 
@@ -122,10 +120,10 @@ class Layout:
         if self.noised and bounds is None:
             raise self.scope.refuse(f"noise on `{shown}` needs its bounds", "its owner can declare `bounds: [lo, hi]`")
         columns = self._columns(parts, distinct_conditions(conditions))
-        scale, wide = sum(term.scale for term in terms), _is_wide(bounds)
+        scale = sum(term.scale for term in terms)
         key = ("sum", columns, scale)
         if key not in self._known:
-            slot = Slot("sum", columns, tuple(sorted(governing)), bounds, scale, self._family(key), wide)
+            slot = Slot("sum", columns, tuple(sorted(governing)), bounds, scale, self._family(key))
             self._add(slot, key)
         return self._known[key]
 
@@ -139,7 +137,7 @@ class Layout:
             else:
                 columns = (self.sides[0].cut(self.slots[root].columns[0] or 0, cut), None)
             family = self._family((root, cut.bins.key, "level", cut.level))
-            self._add(Slot("count", columns, (0,), (0, 1), 0, family, wide=False), key)
+            self._add(Slot("count", columns, (0,), (0, 1), 0, family), key)
         return self._known[key]
 
     def counted_once(self, ref: Ref, side: int) -> int:
@@ -151,7 +149,7 @@ class Layout:
         key = ("distinct", side, name)
         if key not in self._known:
             governing, family = (0, len(self.slots)), self._family(key)
-            slot = Slot("distinct", (None, None), governing, (0, 1), 0, family, wide=False, distinct=(side, name))
+            slot = Slot("distinct", (None, None), governing, (0, 1), 0, family, distinct=(side, name))
             self._add(slot, key)
         return self._known[key]
 
@@ -245,7 +243,3 @@ def _all(conditions: Conjuncts) -> exp.Expr:
 def _with_zero(bounds: Bounds) -> Bounds:
     """A row that a condition leaves out adds nothing."""
     return bounds and (min(0, bounds[0]), max(0, bounds[1]))
-
-
-def _is_wide(bounds: Bounds) -> bool:
-    return bounds is None or max(map(abs, bounds)) * MAX_JOINED_ROWS >= NARROW

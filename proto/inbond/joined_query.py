@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from inbond.joint_query import moduli_of
 from policies.contract import PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.plan import JoinPlan
@@ -133,7 +132,7 @@ class JoinLayout:
             outputs=self.outputs,
             left_limits=left,
             right_limits=right,
-            wide=len(moduli_of(self.query)) > 1,
+            wide=self.join.wide,
             pairs=pairs,
             largest=self.join.largest,
             minimum=minimum if self.join.engine == "ec-hidden" else 1,

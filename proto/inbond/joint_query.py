@@ -14,7 +14,7 @@ from inbond.roster import Roster
 from policies.contract import PublishedContract
 from policies.errors import InvalidInput
 from policies.job import JobSpec
-from policies.plan import Plan
+from policies.plan import JoinPlan, Plan
 from policies.query.compiled import Compiled
 from policies.query.compiling import compile_query
 from policies.query.reading import parse
@@ -28,23 +28,22 @@ Table = NDArray[np.int64]
 Hidden = NDArray[np.bool_]
 
 
-def moduli_of(query: Compiled) -> tuple[int, ...]:
+def moduli_of(join: JoinPlan | None) -> tuple[int, ...]:
     """What the parties' shares of a joined table are reduced by; none for one side, whose numbers are as they are."""
-    wide = any(slot.wide for slot in query.slots)
-    return MODULI[: 2 if wide else 1] if len(query.sides) > 1 else ()
+    return MODULI[: 2 if join.wide else 1] if join is not None else ()
 
 
-def table_shape(query: Compiled) -> tuple[int, int, int]:
+def table_shape(query: Compiled, join: JoinPlan | None) -> tuple[int, int, int]:
     """Shape of what a party adds to the joint table: (moduli or 1, groups, slots)."""
-    return max(1, len(moduli_of(query))), *query.shape
+    return max(1, len(moduli_of(join))), *query.shape
 
 
-def joint_numbers(query: Compiled, totals: Table) -> Table:
+def joint_numbers(query: Compiled, join: JoinPlan | None, totals: Table) -> Table:
     """(groups, columns) of the joint table from the parties' sums (moduli or 1, groups, columns), flat or not.
 
     Raises PeerViolation for shares that add up to no number of the table.
     """
-    moduli, groups = moduli_of(query), query.shape[0]
+    moduli, groups = moduli_of(join), query.shape[0]
     parts = totals.reshape(max(1, len(moduli)), groups, -1)
     return open_table(parts.astype(np.uint64), moduli) if moduli else parts[0]
 
@@ -74,7 +73,7 @@ def release_spec(query: Compiled, job: str, plan: Plan, roster: Roster, hidden: 
         keys=dict(roster.keys),
         reals=0,
         clip=1.0,
-        exact=math.prod(table_shape(query)),
+        exact=math.prod(table_shape(query, plan.join)),
         params=PUBLIC_4096.name,
         context=hashlib.sha256(query.agreed() + hidden.tobytes()).digest(),
     )

@@ -32,7 +32,8 @@ _OVERFLOW_BITS = 40
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164: at most 15 digits, no leading zero
 _PHONE_MARKS = {ord(mark): None for mark in " -.()/\t\u00a0\u2010\u2011\u2012\u2013"}
-_INTEGER = re.compile(r"[+-]?[0-9]{1,64}")
+_DIGITS = 64
+_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}")
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -76,6 +77,10 @@ NORMALISATIONS: Mapping[str, Callable[[str], str]] = MappingProxyType(
 )
 """By kind and version: from the text of a value to its normal form, empty for no value of the kind."""
 
+_SEPARATOR = "\0"
+_WHOLE: Mapping[str, Callable[[str], str]] = {"text/1": str, "order-id/1": str.upper}  # of ASCII text, before trimming
+_LENGTHS = [length.to_bytes(2, "big") for length in range(2 * LONGEST)]
+
 
 def encode(values: Sequence[Value], kind: str) -> list[bytes | None]:
     """Items of one key column, None where the value gives none.
@@ -87,18 +92,40 @@ def encode(values: Sequence[Value], kind: str) -> list[bytes | None]:
         raise MisuseError(
             f"no normalisation {kind}", where="key column", right=f"use one of {', '.join(NORMALISATIONS)}"
         )
-    normal = NORMALISATIONS[kind]
     name, version = kind.split("/")
     head = _prefixed(name.encode()) + _prefixed(version.encode())
-    items: list[bytes | None] = []
-    for value in values:
-        text = value if type(value) is str else _text(value)
-        try:
-            raw = normal(text).encode()
-        except UnicodeEncodeError:  # half of a surrogate pair is no text
-            raw = b""
-        items.append(head + len(raw).to_bytes(2, "big") + raw if 0 < len(raw) <= LONGEST else None)
-    return items
+    heads = [head + length for length in _LENGTHS[: LONGEST + 1]]
+    raws = _normal_forms(values, kind)
+    return [heads[len(raw)] + raw if 0 < len(raw) <= LONGEST else None for raw in raws]
+
+
+def _normal_forms(values: Sequence[Value], kind: str) -> list[bytes]:
+    """The normal form of each value, in UTF-8, empty for none."""
+    if kind in _WHOLE and (joined := _joined(values)) is not None:
+        return [text.strip().encode() for text in _WHOLE[kind](joined).split(_SEPARATOR)]
+    if kind == "integer/1" and set(map(type, values)) == {int}:
+        texts = list(map(str, values))
+        if max(map(len, texts)) <= _DIGITS:
+            return [text.encode() for text in texts]
+    normal = NORMALISATIONS[kind]
+    return [_utf8(normal(value if type(value) is str else _text(value))) for value in values]
+
+
+def _joined(values: Sequence[Value]) -> str | None:
+    """A column as one text, where all of it is ASCII and holds no separator."""
+    try:
+        joined = _SEPARATOR.join(values)  # type: ignore[arg-type]  # what is no text raises
+    except TypeError:
+        return None
+    whole = bool(values) and joined.isascii() and joined.count(_SEPARATOR) == len(values) - 1
+    return joined if whole else None
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair is no text
+        return b""
 
 
 def encode_rows(columns: Sequence[Sequence[Value]], kinds: Sequence[str]) -> list[bytes | None]:
@@ -111,6 +138,8 @@ def encode_rows(columns: Sequence[Sequence[Value]], kinds: Sequence[str]) -> lis
         raise MisuseError("key columns do not fit together", where="key", right="give equal columns with a kind each")
     encoded = [encode(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     rows: list[bytes | None] = []
+    if len(encoded) == 1:
+        return [None if part is None else _LENGTHS[len(part)] + part for part in encoded[0]]
     for parts in zip(*encoded, strict=True):
         present = [_prefixed(part) for part in parts if part is not None]
         rows.append(b"".join(present) if len(present) == len(parts) else None)
@@ -119,6 +148,9 @@ def encode_rows(columns: Sequence[Sequence[Value]], kinds: Sequence[str]) -> lis
 
 def distinct(items: Sequence[bytes | None]) -> tuple[list[bytes], I64]:
     """The different items in order of appearance, and for each row (n,) the position of its item, -1 for None."""
+    once = dict.fromkeys(items)
+    if len(once) == len(items) and None not in once:
+        return [item for item in once if item is not None], np.arange(len(items))
     seen: dict[bytes, int] = {}
     rows = np.fromiter(
         (-1 if item is None else seen.setdefault(item, len(seen)) for item in items), np.int64, len(items)

@@ -10,18 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 from examples.consortium import Member
+from inbond import codec
+from inbond.records import FIELD
 from policies.plan import LeakKind
+from policies.protocols import JOIN_ROUNDS
+from tests.system.capture import deviation, found_number, read_capture
 from tests.system.retail import FIRMS, MERCHANTS, REAL, make_tables, member, united
-from tests.system.world import PURPOSE, World
+from tests.system.world import PURPOSE, Followed, World
 
 MINIMUM = 10
 COLUMNS = "COUNT(*) AS orders, COUNT(DISTINCT o.customer_id) AS customers, SUM(p.amount_gbp) AS amount"
 FLAGS = "COUNT(*) FILTER (WHERE p.refund_gbp > 0) AS refunded, SUM(p.chargeback) AS chargebacks"
 JOIN = "FROM orders o JOIN order_payments p ON o.order_id = p.order_id"
 PAIR = f"SELECT {COLUMNS}, {FLAGS} {JOIN}"
+
+PAIR_OF_SMALL_ONES: dict[str, Any] = {"purpose": PURPOSE, "parties": ["m3", "p3"]}
+UNLIKELY = 6.0  # standard deviations
 
 # The table of section 3 of the data's README: orders, customers, amount, refunded, chargebacks
 PUBLISHED = {
@@ -51,7 +59,8 @@ def everything(tables: Path) -> duckdb.DuckDBPyConnection:
 def market(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Iterator[World]:
     """Coordinator, three merchants, three firms and a researcher."""
     members = [Member("rosa", "GB", user=True), *(member(name, tables) for name in (*MERCHANTS, *FIRMS))]
-    with World(tmp_path_factory.mktemp("market"), members) as running:
+    root = tmp_path_factory.mktemp("market")
+    with World(root, members, {"INBOND_TEST_TAP": str(root / "tap.bin")}) as running:
         running.make()
         running.start()
         yield running
@@ -136,6 +145,40 @@ def test_the_totals(market: World, everything: duckdb.DuckDBPyConnection) -> Non
     if REAL:
         wanted = (16833, "8762924.21", "252404.69", 2705, 317)
         assert (ours["orders"], ours["amount"], ours["back"], ours["refunded"], ours["chargebacks"]) == wanted
+
+
+def test_the_coordinator_carries_no_key_no_row_and_no_number_of_a_join(market: World, tables: Path) -> None:
+    """A join's mail is sealed for one reader: of bytes that are uniform, and hold nothing that either side has."""
+    with market.researcher() as rosa:
+        answer = rosa.query(f"SELECT COUNT(*) AS n, SUM(p.amount_gbp) AS amount {JOIN}", **PAIR_OF_SMALL_ONES)
+    capture = read_capture(market.tap, answer.job)
+    haystack = capture.haystack()
+    keys = duckdb.connect().execute(f"SELECT order_id FROM '{tables / 'm3' / 'orders.parquet'}'").fetchall()
+    forms = [form for (key,) in keys for form in (f'"{key}"'.encode(), len(key).to_bytes(2, "big") + key.encode())]
+    assert not [form for form in forms if form in haystack]
+    assert not found_number(haystack, int(answer.rows[0]["amount"] * 100))
+    mails = [
+        record[FIELD].numpy().tobytes()
+        for round_ in range(1, JOIN_ROUNDS + 1)
+        for body in capture.replies("query.join", round_).values()
+        for record in codec.decode(body).array_records.values()
+    ]
+    assert len(mails) == 6
+    assert all(abs(deviation(np.frombuffer(mail, np.uint8))) < UNLIKELY for mail in mails if len(mail) > 10_000)
+
+
+def test_a_party_killed_in_the_middle_of_a_join_ends_the_job_with_its_reason(market: World) -> None:
+    sql = f"SELECT COUNT(*) AS n, SUM(p.amount_gbp) AS amount {JOIN}"
+    with market.researcher() as rosa:
+        followed = Followed(rosa, rosa.query_spec(sql, **PAIR_OF_SMALL_ONES))
+        followed.step("query.join", 2)
+        market.kill("p3")
+        market.restart("p3")
+        followed.state("failed")
+        assert "party p3" in rosa.status(followed.job).reason
+        market.wait_links(("m3", "p3"))
+        assert rosa.query(sql, **PAIR_OF_SMALL_ONES).rows
+    market.verify("m3", "p3")
 
 
 def test_a_hidden_join_gives_the_same_and_tells_nobody_who_matched(

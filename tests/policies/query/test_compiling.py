@@ -41,14 +41,13 @@ def test_bounds_follow_what_one_row_can_add() -> None:
     slots = compiled("SELECT SUM(amount * 2) AS s, SUM(-amount) AS m, SUM(amount * amount) AS q FROM orders").slots
     bounds = [slot.bounds for slot in slots if slot.kind == "sum"]
     assert bounds == [(0, 100_000), (-50_000, 0), (0, 50_000**2)]
-    assert slots[-1].wide
     assert slots[-1].scale == 4
 
 
-def test_a_column_without_bounds_has_none_and_counts_as_wide() -> None:
+def test_a_column_without_bounds_has_none() -> None:
     columns = {"x": column("int")}
     slot = compiled("SELECT SUM(x) AS s FROM orders", columns=columns).slots[-1]
-    assert (slot.bounds, slot.largest, slot.wide) == (None, None, True)
+    assert (slot.bounds, slot.largest) == (None, None)
     with pytest.raises(InvalidInput, match="noise on `SUM\\(x\\)` needs its bounds"):
         compiled("SELECT SUM(x) AS s FROM orders", columns=columns, noised=True)
 

@@ -83,6 +83,18 @@ def test_what_is_no_value_of_its_kind_gives_no_item(kind: str, value: Value) -> 
     assert one(value, kind) is None
 
 
+@given(
+    st.lists(st.text(st.characters(max_codepoint=300), max_size=6), max_size=5), st.sampled_from(sorted(NORMALISATIONS))
+)
+def test_a_whole_column_has_the_items_of_its_values(values: list[str], kind: str) -> None:
+    assert encode(values, kind) == [encode([value, None], kind)[0] for value in values]
+
+
+@given(st.lists(st.integers(-(10**70), 10**70), max_size=5))
+def test_integers_are_read_as_their_text(values: list[int]) -> None:
+    assert encode(values, "integer/1") == encode(list(map(str, values)), "integer/1")
+
+
 def test_kinds_never_meet() -> None:
     assert len({one("17", kind) for kind in ("text/1", "order-id/1", "card-token/1", "integer/1")}) == 4
 

@@ -1,0 +1,116 @@
+"""Which join is planned: of those that can answer, one with no leak that an owner forbids, and the cheapest."""
+
+from typing import Any
+
+import pytest
+
+from federation.planner import make_plan
+from policies.contract import DataContract
+from policies.errors import InvalidInput
+from policies.plan import MAX_KEYS, JoinPlan, LeakKind, Plan, Role
+from tests.policies.samples import contract, order, query_spec
+
+ALL = ["set size bucket", "group counts", "intersection size", "intersection members"]
+HIDDEN = ALL[:3]
+JOINED = "orders o JOIN payments p ON o.order_id = p.order_id"
+COUNT = f"SELECT o.country, COUNT(*) AS n, SUM(p.fee) AS fee FROM {JOINED} GROUP BY o.country"
+
+
+def keyed(dataset: str, leaks: list[str], columns: dict[str, Any], **changes: Any) -> DataContract:
+    key = {"as": "order-id", "counterparts": {"*": leaks}, "rows_per_key": changes.pop("rows_per_key", 1)}
+    own = {"order_id": {"type": "text", "class": "pseudonymous", "uses": ["join"], "key": key}, **columns}
+    return contract(dataset=dataset, schema_name=f"{dataset}/1", columns=own, minimum_parties=2, **changes)
+
+
+def orders(leaks: list[str] = ALL, **changes: Any) -> DataContract:
+    country = {"type": "text", "class": "public", "uses": ["group", "filter"], "domain": ["DE", "FR", "NO"]}
+    customer = {"type": "int", "class": "pseudonymous", "uses": ["aggregate"]}
+    return keyed("orders", leaks, {"country": country, "customer": customer}, **changes)
+
+
+def payments(leaks: list[str] = ALL, **changes: Any) -> DataContract:
+    fee = {"type": "money", "class": "commercial", "uses": ["aggregate"], "bounds": [0, changes.pop("fee", 50)]}
+    return keyed("payments", leaks, {"fee": fee}, **changes)
+
+
+def plan(sql: str = COUNT, left: DataContract | None = None, right: DataContract | None = None, **fields: Any) -> Plan:
+    """Two merchants with one firm."""
+    merchant = {"orders": left or orders()}
+    held = {"m1": merchant, "m2": merchant, "p1": {"payments": right or payments()}}
+    return make_plan(order(query_spec(sql=sql, **fields)), held)
+
+
+def joined(*arguments: Any, **fields: Any) -> JoinPlan:
+    found = plan(*arguments, **fields).join
+    assert found is not None
+    return found
+
+
+def test_the_fast_engine_is_planned_where_everybody_permits_it() -> None:
+    found = joined()
+    assert (found.engine, found.attributes, found.keys) == ("ot", 0, ("order-id",))
+
+
+def test_an_owner_that_does_not_show_members_gets_a_hidden_join_or_the_attributes() -> None:
+    assert joined(COUNT, orders(ALL), payments(HIDDEN)).engine == "ot"  # its own side then learns who matched
+    assert joined(COUNT, orders(ALL), payments(HIDDEN)).attributes == 1
+    assert joined(COUNT, orders(HIDDEN), payments(HIDDEN)).engine == "ec-hidden"
+
+
+@pytest.mark.parametrize(("matching", "engine"), [("auto", "ot"), ("fast", "ot"), ("hidden", "ec-hidden")])
+def test_the_author_may_ask_for_one_kind(matching: str, engine: str) -> None:
+    assert joined(matching=matching).engine == engine
+
+
+def test_every_leak_names_who_learns_and_of_whom() -> None:
+    leaks = [leak for leak in plan().leaks() if leak.who is Role.PARTY]
+    members = next(leak for leak in leaks if leak.what is LeakKind.INTERSECTION_MEMBERS)
+    assert (members.learners, members.owners) == (("m1", "m2"), ("p1",))
+    counts = {(leak.learners, leak.owners) for leak in leaks if leak.what is LeakKind.GROUP_COUNTS}
+    assert counts == {(("m1", "m2"), ("p1",)), (("p1",), ("m1", "m2"))}
+    assert {one.name: one.side for one in plan().participants} == {"m1": 0, "m2": 0, "p1": 1}
+
+
+def test_a_plan_with_no_permitted_join_is_made_all_the_same_for_the_policies_to_refuse() -> None:
+    found = plan(COUNT, orders([]), payments([]))
+    assert found.join is not None
+    assert found.join.engine == "ot"
+
+
+def test_sizes_that_contracts_publish_bound_the_sets_and_the_sums() -> None:
+    sizes = joined(COUNT, orders(published_rows=1000), payments(published_rows=300), matching="fast")
+    assert (sizes.largest, sizes.wide) == ((2000, 600), False)
+    assert joined().largest == (MAX_KEYS, MAX_KEYS)
+    assert joined(COUNT, orders(), payments(fee=10**6)).wide
+    assert joined(COUNT, orders(published_rows=1000), payments(fee=10**6)).wide is False
+
+
+def test_the_price_follows_engine_and_size() -> None:
+    def price(matching: str, rows: int) -> float:
+        found = plan(COUNT, orders(published_rows=rows), payments(published_rows=rows), matching=matching)
+        return next(operator.seconds for operator in found.operators if operator.id == "join")
+
+    assert price("fast", 10**6) < price("hidden", 10**6)
+    assert price("fast", 10**5) < price("fast", 10**6)
+
+
+def test_values_are_counted_once_only_by_one_owner_who_may_learn_who_matched() -> None:
+    sql = f"SELECT COUNT(DISTINCT o.customer) AS n FROM {JOINED}"
+    with pytest.raises(InvalidInput, match="several owners hold"):
+        plan(sql)
+    with pytest.raises(InvalidInput, match="must learn who matched"):
+        plan(sql, matching="hidden")
+    merchant, firm = {"orders": orders()}, {"payments": payments()}
+    asked = order(query_spec(sql=sql, parties=["m1", "p1"]))
+    found = make_plan(asked, {"m1": merchant, "m2": merchant, "p1": firm})
+    assert found.join is not None
+    assert (found.join.engine, found.join.attributes) == ("ot", 0)
+
+
+def test_hidden_matching_has_a_limit_of_combinations() -> None:
+    sql = f"SELECT COUNT(*) AS n, SUM(p.fee) AS fee FROM {JOINED}"
+    both = plan(sql, orders(), payments(), matching="hidden").join
+    assert both is not None
+    assert both.attributes == 0  # the fees would be weights
+    with pytest.raises(InvalidInput, match="combinations of groups and weights"):
+        plan(COUNT, orders(rows_per_key=2000), payments(), matching="hidden")
