@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import audit, encrypted_sum, join, policy, psi, rounds
+from benchmarks import audit, encrypted_sum, join, law, policy, psi, rounds
 from benchmarks.machine import Machine
 from benchmarks.report import markdown, table
 from benchmarks.row import Row
@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "rounds": rounds.run,
     "encrypted_sum": encrypted_sum.run,
     "policy": policy.run,
+    "law": law.run,
     "audit": audit.run,
 }
 SIZED: Mapping[str, Callable[[Sequence[int] | None], list[Row]]] = {"psi": psi.run, "join": join.run}

@@ -5,7 +5,7 @@ evaluation (a policy that errs, a request outside the schema, an exception) is a
 Cedar skips a policy that errs, also a `forbid`; therefore any error in the diagnostics denies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import cedarpy
@@ -36,11 +36,16 @@ _PARAMETERS: dict[ObligationKind, tuple[str, ...]] = {
 
 
 class Engine:
-    """Answers requests under one bundle. A new bundle means a new engine, and so an empty cache."""
+    """Answers requests under one bundle. A new bundle means a new engine, and so an empty cache.
 
-    def __init__(self, bundle: Bundle) -> None:
+    An engine that is given a `sibling` under the same schema uses the entities which that one has parsed.
+    """
+
+    def __init__(self, bundle: Bundle, sibling: "Engine | None" = None) -> None:
         self.bundle = bundle
-        self._parsed = lru_cache(maxsize=PARSED_SIZE)(self._parse)
+        self._parsed: Callable[[EntitySet], cedarpy.Entities] = (
+            sibling._parsed if sibling else lru_cache(maxsize=PARSED_SIZE)(self._parse)
+        )
         self._kept = lru_cache(maxsize=CACHE_SIZE)(self._decide)
 
     def decide(self, requests: Sequence[AccessRequest], entities: EntitySet) -> Decision:

@@ -103,6 +103,14 @@ class Catalogue:
             raise _wrong("categories", name, "a field of the catalogue")
         return found
 
+    def claims(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of those `facts` whose value says how the world is: true or not, whoever would like it."""
+        return tuple(name for name, value in facts.items() if value in self.rules[name].claims)
+
+    def stated(self, sheet: Sheet, name: str) -> bool:
+        """Whether the transfer says something of the fact: it has left its unfavourable default."""
+        return name not in self._defaults or bool(sheet[name] != self._defaults[name])
+
     def _raise(self, values: dict[str, SheetValue]) -> None:
         """Let the columns speak: a flag becomes true, another fact leaves its default."""
         categories = values["categories"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from policies.law.catalogue import Sheet
-from policies.law.tables import AdequacyRow, Constants, PlaceRow, Threshold, ToolRow, members
+from policies.law.tables import AdequacyRow, Constants, PlaceRow, RegimeTables, Threshold, ToolRow, members
 
 NONPERSONAL, ANON, PERSONAL = "NONPERSONAL", "ANON", "PERSONAL"
 CLASSES = (NONPERSONAL, ANON, PERSONAL)
@@ -99,9 +99,32 @@ def measure(sheet: Sheet, *, area: frozenset[str], safe: frozenset[str]) -> str:
     return NO_MEASURE
 
 
-def adequacy(rows: tuple[AdequacyRow, ...], sheet: Sheet, day: date, lists: dict[str, tuple[PlaceRow, ...]]) -> str:
-    """The best grade of adequacy of the destination on `day` within its scope: none, certified or general."""
-    rows_there = (row for row in rows if sheet["dst"] in members((row,), day, lists))
+@dataclass(frozen=True)
+class InForce:
+    """What one regime's tables say on a day: `lists` are its own, `keys` where a key is out of other places' reach."""
+
+    tools: tuple[ToolRow, ...]
+    adequate: tuple[tuple[AdequacyRow, frozenset[str]], ...]
+    thresholds: tuple[Threshold, ...]
+    lists: Mapping[str, frozenset[str]]
+    keys: frozenset[str]
+
+
+def in_force(tables: RegimeTables, day: date, common: dict[str, tuple[PlaceRow, ...]]) -> InForce:
+    """The rows of a regime that hold on `day`; rows may refer to the `common` lists."""
+    adequate = tuple((row, members((row,), day, common)) for row in tables.adequacy if row.holds(day))
+    return InForce(
+        tools=tuple(row for row in tables.tools if row.holds(day)),
+        adequate=adequate,
+        thresholds=tuple(row for row in tables.thresholds if row.holds(day)),
+        lists={name: members(rows, day, common) for name, rows in tables.lists.items()},
+        keys=frozenset(place for row, places in adequate if row.keys for place in places),
+    )
+
+
+def adequacy(rows: tuple[tuple[AdequacyRow, frozenset[str]], ...], sheet: Sheet, day: date) -> str:
+    """The best grade of adequacy of the destination by `rows` in force on `day`: none, certified or general."""
+    rows_there = (row for row, places in rows if sheet["dst"] in places)
     grades = {row.grade for row in rows_there if all(_in_scope(sheet, *scope, day) for scope in row.scope.items())}
     return next((grade for grade in ("general", "certified") if grade in grades), NOT_ADEQUATE)
 
@@ -110,14 +133,9 @@ def _in_scope(sheet: Sheet, fact: str, value: object, day: date) -> bool:
     return sheet.has(fact, (value,)) and in_time(sheet, str(value), day)
 
 
-def key_places(rows: tuple[AdequacyRow, ...], day: date, lists: dict[str, tuple[PlaceRow, ...]]) -> frozenset[str]:
-    """Adequate places on `day` whose law leaves a key out of other places' reach."""
-    return members(tuple(row for row in rows if row.keys), day, lists)
-
-
 def tools(rows: tuple[ToolRow, ...], sheet: Sheet, day: date, lists: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-    """The kinds of tools and grounds that the transfer has on `day`; an expired one is absent."""
-    return tuple(sorted({row.kind for row in rows if row.holds(day) and _tool_held(row, sheet, day, lists)}))
+    """The kinds of tools and grounds that the transfer has by `rows` in force on `day`; an expired one is absent."""
+    return tuple(sorted({row.kind for row in rows if _tool_held(row, sheet, day, lists)}))
 
 
 def _tool_held(row: ToolRow, sheet: Sheet, day: date, lists: Mapping[str, frozenset[str]]) -> bool:
@@ -147,9 +165,9 @@ def anniversary(day: date, years: int) -> date:
         return day.replace(year=day.year + years, day=28)
 
 
-def reached(rows: tuple[Threshold, ...], sheet: Sheet, day: date) -> tuple[str, ...]:
-    """The names of the bands that the transfer's counts reach on `day`."""
-    found = {row.name for row in rows if row.holds(day) and row.reached(sheet.number(row.fact, row.key))}
+def reached(rows: tuple[Threshold, ...], sheet: Sheet) -> tuple[str, ...]:
+    """The names of the bands that the transfer's counts reach by `rows` in force."""
+    found = {row.name for row in rows if row.reached(sheet.number(row.fact, row.key))}
     return tuple(sorted(found))
 
 

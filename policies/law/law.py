@@ -9,17 +9,28 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from policies.bundle import Bundle, load_bundle
-from policies.engine import CACHE_SIZE, Engine
+from policies.engine import CACHE_SIZE
 from policies.errors import InvalidInput, InvalidPolicy, PolicyError
 from policies.law.catalogue import Catalogue, Sheet
 from policies.law.decision import LawDecision, LegalDuty, Outcome
-from policies.law.derive import adequacy, classify, key_places, measure, reached, released, tools
-from policies.law.regime import AREA, Regime, check, packaged, read_common, read_regime, regime_folders
+from policies.law.derive import InForce, adequacy, classify, in_force, measure, reached, released, tools
+from policies.law.joint import ACTION, ENTITY, Joint, joint_schema, own_name
+from policies.law.regime import (
+    AREA,
+    COMMON,
+    Regime,
+    check,
+    check_levers,
+    packaged,
+    read_common,
+    read_regime,
+    regime_folders,
+)
 from policies.law.tables import CommonTables, members
 from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Fact, Facts
 
@@ -28,9 +39,12 @@ SILENT = "-"
 NOWHERE = EntityRef("Place", "none")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
-    """One transfer, ready to be decided: a request for each regime that applies. `causes` deny without asking."""
+    """One transfer, ready to be decided: a request for all regimes that apply. `causes` deny without asking.
+
+    Equal by what is asked; its hash is kept, for an answer from memory must cost less than an answer.
+    """
 
     sheet: Sheet | None
     day: date
@@ -40,6 +54,20 @@ class Question:
     entities: EntitySet
     causes: tuple[str, ...] = ()
 
+    @cached_property
+    def _asked(self) -> tuple[EntitySet, tuple[AccessRequest, ...], Sheet | None, tuple[str, ...]]:
+        return self.entities, self.requests, self.sheet, self.causes
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._asked)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Question) and self._asked == other._asked)
+
 
 class Law:
     """Regimes that are in force at this node. Another set of rules or tables is another Law, with an empty memory."""
@@ -48,13 +76,23 @@ class Law:
         self.common, self.regimes = common, {regime.name: regime for regime in regimes}
         _all_there(common, regimes)
         self.catalogue = Catalogue(common, (regime.tables for regime in regimes))
+        check_levers(common.levers, COMMON, self.catalogue)
         for regime in regimes:
             check(regime, common, self.catalogue)
-        self.engine = Engine(_bundle(regimes, self.catalogue))
-        self.digest = _digest(self.engine.bundle, common, regimes)
-        self._notes = _notes(self.engine.bundle, common)
+        self.bundle = _bundle(regimes, self.catalogue)
+        attributes = {
+            own_name(regime.name, name): kind
+            for regime in regimes
+            for name, kind in regime.attributes(self.catalogue).items()
+        }
+        rules = {regime.name: regime.policies for regime in regimes}
+        self.joint = Joint(rules, self.bundle, joint_schema(attributes))
+        self.digest = _digest(self.bundle, common, regimes)
+        self._notes = _notes(self.bundle, common)
         self._told = lru_cache(maxsize=CACHE_SIZE)(self._together)
         self._world = lru_cache(maxsize=64)(self._lists_on)
+        self._place = lru_cache(maxsize=CACHE_SIZE)(self._place_on)
+        self._in_force = lru_cache(maxsize=64 * len(self.regimes))(self._tables_on)
         self._kept = lru_cache(maxsize=CACHE_SIZE)(self.decide)
 
     def judge(self, facts: Mapping[str, Any]) -> LawDecision:
@@ -70,7 +108,7 @@ class Law:
         """Build what is to be asked about transfers: one question each, over one common set of entities."""
         parts = [self._part(str(number), sheet) for number, sheet in enumerate(sheets)]
         entities = EntitySet(tuple(dict.fromkeys(entity for part in parts for entity in part.entities)))
-        self.engine.prepare(entities)
+        self.joint.prepare(entities)
         return tuple(
             Question(p.sheet, p.sheet["as_of"], p.object_class, p.regimes, p.requests, entities, p.causes)
             for p in parts
@@ -80,7 +118,7 @@ class Law:
         """Ask every regime of the question; the answer names rules, articles and obligations."""
         if question.causes:
             return self._denied(question.causes, question.object_class, question.regimes)
-        found = self.engine.decide(question.requests, question.entities)
+        found = self.joint.decide(question.regimes, question.requests, question.entities)
         told = self._told(found.determining)
         granted = Outcome.PERMIT_WITH_OBLIGATIONS if told.duties else Outcome.PERMIT
         return LawDecision(
@@ -117,45 +155,49 @@ class Law:
         found = [regime for regime in self.regimes.values() if _applies(regime, sheet, world)]
         what = released(sheet, self.catalogue.sensitive)
         object_class = classify(what, self.common.constants)
-        here = EntityRef("Place", sheet["dst"])
-        asked = [
-            AccessRequest(here, regime.name, EntityRef(regime.entity, number), (), f"transfer {number}")
-            for regime in found
-        ]
-        transfers = [
-            Entity(request.resource, self._facts(regime, sheet, object_class))
-            for regime, request in zip(found, asked, strict=True)
-        ]
-        places = [_place(code, world) for code in dict.fromkeys((sheet["src"], sheet["dst"], sheet["key_holder"]))]
+        here, what_leaves = EntityRef("Place", sheet["dst"]), EntityRef(ENTITY, number)
+        asked = AccessRequest(here, ACTION, what_leaves, (), f"transfer {number}")
+        transfer = Entity(what_leaves, self._facts(found, sheet, object_class))
+        places = [self._place(code, day) for code in dict.fromkeys((sheet["src"], sheet["dst"], sheet["key_holder"]))]
         causes = _causes(found, sheet, day, world)
         names = tuple(regime.name for regime in found)
-        return _Part(sheet, object_class, names, tuple(asked), (*places, *transfers), causes)
+        return _Part(sheet, object_class, names, (asked,) if found else (), (*places, transfer), causes)
 
-    def _facts(self, regime: Regime, sheet: Sheet, object_class: str) -> Facts:
-        """The attributes of the transfer under one regime: what its rules read, derived or as stated."""
+    def _facts(self, regimes: Sequence[Regime], sheet: Sheet, object_class: str) -> Facts:
+        """The attributes of the transfer: what the rules of these regimes read, derived or as stated."""
         day: date = sheet["as_of"]
-        return tuple(
-            (name, object_class if name == "class" else self._fact(regime, name, sheet, day))
-            for name in sorted(regime.spoken.facts)
-        )
+        known: dict[str, Fact] = {"class": object_class}
+        for regime in regimes:
+            for name in regime.spoken.facts:
+                attribute = own_name(regime.name, name)
+                if attribute not in known:
+                    known[attribute] = self._fact(regime, name, sheet, day)
+        return tuple(sorted(known.items()))
 
     def _fact(self, regime: Regime, name: str, sheet: Sheet, day: date) -> Fact:
-        tables, world = regime.tables, self._world(day)
-        lists = self.common.lists
+        rows = self._in_force(regime.name, day)
         if name == "tools":
-            own = {known: world.get(f"{regime.name}/{known}", frozenset()) for known in tables.lists}
-            return tools(tables.tools, sheet, day, own)
+            return tools(rows.tools, sheet, day, rows.lists)
         if name == "reached":
-            return reached(tables.thresholds, sheet, day)
+            return reached(rows.thresholds, sheet)
         if name == "adequacy":
-            return adequacy(tables.adequacy, sheet, day, lists)
+            return adequacy(rows.adequate, sheet, day)
         if name == "measure":
-            area = world.get(f"{regime.name}/{AREA}", frozenset())
-            return measure(sheet, area=area, safe=area | key_places(tables.adequacy, day, lists))
+            area = rows.lists.get(AREA, frozenset())
+            return measure(sheet, area=area, safe=area | rows.keys)
         value = sheet[name]
         if name in {"src", "key_holder"}:
             return EntityRef("Place", value) if value is not None else NOWHERE
         return "" if value is None else value
+
+    def _place_on(self, code: str | None, day: date) -> Entity:
+        if code is None:
+            return Entity(NOWHERE)
+        lists = (name for name, places in self._world(day).items() if code in places)
+        return Entity(EntityRef("Place", code), (), tuple(EntityRef("List", name) for name in lists))
+
+    def _tables_on(self, regime: str, day: date) -> InForce:
+        return in_force(self.regimes[regime].tables, day, self.common.lists)
 
     def _lists_on(self, day: date) -> dict[str, frozenset[str]]:
         """The members on `day` of every list that some rule or table names."""
@@ -271,14 +313,3 @@ def _causes(found: Sequence[Regime], sheet: Sheet, day: date, world: Mapping[str
     if not any(sheet["src"] in area for area in areas):
         causes.append(f"no regime covers data that leave {sheet['src']}")
     return tuple(causes)
-
-
-@lru_cache(maxsize=1024)
-def _parents(code: str, lists: tuple[str, ...]) -> Entity:
-    return Entity(EntityRef("Place", code), (), tuple(EntityRef("List", name) for name in lists))
-
-
-def _place(code: str | None, world: Mapping[str, frozenset[str]]) -> Entity:
-    if code is None:
-        return Entity(NOWHERE)
-    return _parents(code, tuple(name for name, places in world.items() if code in places))

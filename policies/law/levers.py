@@ -1,8 +1,10 @@
 """The smallest lawful changes to a refused transfer, found by search over the levers of the tables.
 
-A lever sets facts that a party can change: a transfer tool, the protection of the released object, key custody, the
-recipient, an evidence record. Every combination is put to the engine itself; nothing here knows what would be lawful.
-A change that is found is then reduced to the facts it needs. Learns facts of transfers only.
+A lever is something that a party can bring about: a transfer tool, the protection of the released object, key custody,
+another recipient, an evidence record. Where it takes a claim about the world (what an assessment finds, that a test is
+passed), the suggestion says so; it is not made where the transfer already states otherwise, for a finding stands. Every
+combination is put to the engine itself; nothing here knows what would be lawful. A change that is found is then reduced
+to the facts it needs. Learns facts of transfers only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,24 +24,42 @@ LIMIT = 8
 
 @dataclass(frozen=True)
 class Change:
-    """What to change (`says`, and fact by fact `facts`), and how the changed transfer is decided."""
+    """What to bring about (`says`, and fact by fact `facts`), and how the changed transfer is decided.
+
+    `only_if` holds what must really be so, and is not made so by saying it.
+    """
 
     says: tuple[str, ...]
     facts: tuple[tuple[str, Any], ...]
     decision: LawDecision
+    only_if: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """The change as a person would say it."""
         rules = ", ".join(self.decision.rules) or ", ".join(self.decision.policies)
         told = f"with {' and '.join(self.says)} the object is {self.decision.object_class}: permitted under {rules}"
         duties = ", ".join(duty.code for duty in self.decision.obligations)
-        return told + (f", with {duties}" if duties else "")
+        told += f", with {duties}" if duties else ""
+        return told + (f"; only if {' and '.join(self.only_if)}" if self.only_if else "")
+
+    def payload(self) -> dict[str, Any]:
+        """The change as JSON data."""
+        return {
+            "change": list(self.says),
+            "only_if": list(self.only_if),
+            "facts": dict(self.facts),
+            "decision": self.decision.outcome.value,
+            "rules": list(self.decision.rules),
+            "obligations": [duty.code for duty in self.decision.obligations],
+            "class": self.decision.object_class,
+        }
 
 
 @dataclass(frozen=True)
 class _Move:
     say: str
     facts: dict[str, Any]
+    only_if: str = ""
 
 
 def smallest_changes(
@@ -60,7 +80,12 @@ def smallest_changes(
             if not any(says.issuperset(one.says) for one in found) and (change := _lawful(law, facts, chosen)):
                 found.append(change)
     distinct = {str(one.facts): one for one in reversed(found)}
-    return tuple(sorted(distinct.values(), key=lambda one: (len(one.says), len(one.facts), one.says)))[:limit]
+    return tuple(sorted(distinct.values(), key=_size))[:limit]
+
+
+def _size(change: Change) -> tuple[int, int, int, tuple[str, ...]]:
+    """Fewer things to bring about come first; of as many, those that need nothing to be so."""
+    return len(change.says), len(change.only_if), len(change.facts), change.says
 
 
 def _question(law: Law, facts: Mapping[str, Any]) -> Question:
@@ -68,15 +93,26 @@ def _question(law: Law, facts: Mapping[str, Any]) -> Question:
 
 
 def _relevant(law: Law, facts: Mapping[str, Any], start: Question) -> list[_Move]:
-    """The levers that by themselves change what the regimes are asked; of those that ask the same, the first."""
+    """The levers that by themselves change what the regimes are asked; of those that ask the same, the first.
+
+    None that would replace what the transfer states of the world by a claim that suits it better.
+    """
     seen, moves = {_asked(start)}, []
     for lever in (*law.common.levers, *(one for regime in law.regimes.values() for one in regime.tables.levers)):
         move = _filled(law, lever, start)
         asked = _asked(_question(law, {**facts, **move.facts}))
-        if asked not in seen:
+        if asked not in seen and not _overrules(law, move, start):
             seen.add(asked)
             moves.append(move)
     return moves
+
+
+def _overrules(law: Law, move: _Move, start: Question) -> bool:
+    sheet = start.sheet
+    claims = law.catalogue.claims(move.facts)
+    return any(
+        sheet is None or (sheet[name] != move.facts[name] and law.catalogue.stated(sheet, name)) for name in claims
+    )
 
 
 def _asked(question: Question) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -92,7 +128,12 @@ def _lawful(law: Law, facts: Mapping[str, Any], chosen: Sequence[_Move]) -> Chan
         return None
     needed = _reduced(law, facts, changes)
     decision = law.judge({**facts, **needed})
-    return Change(tuple(move.say for move in chosen), tuple(sorted(needed.items(), key=str)), decision)
+    return Change(
+        says=tuple(move.say for move in chosen),
+        facts=tuple(sorted(needed.items(), key=str)),
+        decision=decision,
+        only_if=tuple(dict.fromkeys(move.only_if for move in chosen if move.only_if)),
+    )
 
 
 def _contradict(one: _Move, other: _Move) -> bool:
@@ -123,10 +164,14 @@ def _filled(law: Law, lever: Lever, start: Question) -> _Move:
         "k": needed_k(what, constants),
         "delta": safe_delta(what.subjects, constants),
     }
-    say = lever.say
+    facts_set = {name: _value(value, known) for name, value in lever.set.items()}
+    return _Move(_said(lever.say, known), facts_set, _said(lever.only_if or "", known))
+
+
+def _said(text: str, known: Mapping[str, Any]) -> str:
     for name in sorted(known, key=len, reverse=True):
-        say = say.replace(f"${name}", str(known[name]))
-    return _Move(say, {name: _value(value, known) for name, value in lever.set.items()})
+        text = text.replace(f"${name}", str(known[name]))
+    return text
 
 
 def _value(value: Any, known: Mapping[str, Any]) -> Any:

@@ -4,12 +4,13 @@ Fails closed: a folder without its files, a table that is not one, a rule that s
 makes loading fail with the cause. Adding a regime is adding a folder; no Python knows its name.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cedarpy
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from policies.document import read_document, validate
 from policies.errors import InvalidInput, InvalidPolicy
 from policies.law.catalogue import Catalogue
 from policies.law.derive import CLASSES, GRADES, MEASURES
-from policies.law.tables import CommonTables, PlaceRow, RegimeTables
+from policies.law.tables import CommonTables, Lever, PlaceRow, RegimeTables
 from policies.law.vocabulary import Spoken, spoken
 
 COMMON, FACTS, RULES, CASES = "common.yaml", "facts.yaml", "rules.cedar", "cases"
@@ -35,11 +36,12 @@ Lists = dict[str, tuple[PlaceRow, ...]]
 
 @dataclass(frozen=True)
 class Regime:
-    """One regime: its tables, the text of its rules, and what they speak of."""
+    """One regime: its tables, the text of its rules, what they speak of, and their JSON form by @id."""
 
     tables: RegimeTables
     rules: str
     spoken: Spoken
+    policies: Mapping[str, Mapping[str, Any]] = field(hash=False)
 
     @property
     def name(self) -> str:
@@ -51,13 +53,31 @@ class Regime:
         """The Cedar type of a transfer under this regime."""
         return f"Transfer_{self.name}"
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that a row of its tables rests on, once."""
+        tables = self.tables
+        listed = (row for rows in tables.lists.values() for row in rows)
+        rows = (*listed, *tables.adequacy, *tables.tools, *tables.thresholds)
+        return tuple(sorted({row.source for row in rows}))
+
+    @property
+    def digest(self) -> str:
+        """The version of this regime's data: SHA-256 of its rules and tables."""
+        text = json.dumps([self.rules, self.tables.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def lists(self, common: Lists) -> Lists:
         """The regime's own lists (`regime/list`) and the common ones, by the names that rules use."""
         return common | {f"{self.name}/{name}": rows for name, rows in self.tables.lists.items()}
 
+    def attributes(self, catalogue: Catalogue) -> dict[str, str]:
+        """The Cedar type of each fact that the rules read."""
+        return {name: _cedar_type(name, catalogue) for name in self.spoken.facts}
+
     def schema(self, catalogue: Catalogue) -> str:
         """The Cedar schema of this regime: exactly the facts that its rules read."""
-        facts = ", ".join(f'"{name}": {_cedar_type(name, catalogue)}' for name in sorted(self.spoken.facts))
+        facts = ", ".join(f'"{name}": {kind}' for name, kind in sorted(self.attributes(catalogue).items()))
         return (
             f"entity {self.entity} {{ {facts} }};\n"
             f"action {self.name} appliesTo {{ principal: [Place], resource: [{self.entity}], context: {{}} }};\n"
@@ -96,7 +116,8 @@ def read_regime(folder: Traversable) -> Regime:
     if tables.regime != folder.name:
         raise InvalidPolicy(f"the folder holds regime `{tables.regime}`", where=folder.name, right="one name for both")
     rules = _text(folder.joinpath(RULES), f"{folder.name}/{RULES}")
-    return Regime(tables, rules, spoken(_policies(rules, f"{folder.name}/{RULES}")))
+    found = _policies(rules, f"{folder.name}/{RULES}")
+    return Regime(tables, rules, spoken(found), {str(_annotations(one).get("id")): one for one in found.values()})
 
 
 def check(regime: Regime, common: CommonTables, catalogue: Catalogue) -> None:
@@ -116,6 +137,22 @@ def check(regime: Regime, common: CommonTables, catalogue: Catalogue) -> None:
         if name not in lists:
             raise InvalidPolicy(f"there is no list `{name}`", where=where, right="define it in facts.yaml")
     _check_tables(regime, catalogue)
+    check_levers(regime.tables.levers, f"{regime.name}/{FACTS}", catalogue)
+
+
+def check_levers(levers: Sequence[Lever], where: str, catalogue: Catalogue) -> None:
+    """Refuse a lever that sets an unknown fact, or claims something about the world. Raises InvalidPolicy.
+
+    Without `only_if` a suggestion would read as if writing the claim down made it true.
+    """
+    for lever in levers:
+        unknown = next((name for name in lever.set if name not in catalogue.rules), None)
+        if unknown is not None:
+            raise InvalidPolicy(f"a lever sets an unknown fact `{unknown}`", where=where, right="a fact of the tables")
+        claims = catalogue.claims(lever.set)
+        if claims and not lever.only_if:
+            what = f"the lever `{lever.say}` claims `{claims[0]}`"
+            raise InvalidPolicy(what, where=where, right="say in `only_if` what must really be so")
 
 
 def _named_lists(regime: Regime) -> Iterator[str]:
@@ -175,9 +212,15 @@ def _text(file: Traversable, where: str) -> str:
         raise InvalidPolicy("cannot be read", where=where, right="put the file back") from error
 
 
-def _policies(text: str, where: str) -> Mapping[str, Mapping[str, object]]:
+def _annotations(policy: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The annotations of a policy; that each has its @id is checked when the rules become a bundle."""
+    found: Mapping[str, Any] = policy.get("annotations") or {}
+    return found
+
+
+def _policies(text: str, where: str) -> Mapping[str, Mapping[str, Any]]:
     try:
-        found: Mapping[str, Mapping[str, object]] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+        found: Mapping[str, Mapping[str, Any]] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
     except ValueError as error:
         cause = " ".join(str(error).split())[:200]
         raise InvalidPolicy(f"not readable as Cedar: {cause}", where=where, right="mend it") from error

@@ -25,11 +25,13 @@ class FactRule(Value):
     """One fact of a transfer: its type, permitted values, and its default; without a default it must be given.
 
     A `raised` flag is worse when true and may be raised by the field catalogue; `sensitive` ones double the minimum k.
+    `claims` are the values that say how the world is: true or not, whatever anybody would like to write there.
     """
 
     type: FactType
     values: tuple[Word, ...] = ()
     default: Any = None
+    claims: tuple[Scalar, ...] = ()
     raised: bool = False
     sensitive: bool = False
 
@@ -110,9 +112,13 @@ class Applies(Value):
 
 
 class Lever(Value):
-    """Something a refused party can change: the facts it sets and how a person would say it."""
+    """Something a refused party can bring about: the facts it sets and how a person would say it.
+
+    `only_if` is what must really be so for it to be true; a lever that sets a claim about the world must say it.
+    """
 
     say: Text
+    only_if: Text | None = None
     set: dict[FactName, Any] = Field(min_length=1)
 
 

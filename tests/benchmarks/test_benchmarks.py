@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import audit, encrypted_sum, flower_rounds, policy, rounds
+from benchmarks import audit, encrypted_sum, flower_rounds, law, policy, rounds
 from benchmarks.machine import Machine
 from benchmarks.report import MEANINGS, WIDTH, markdown, number, table
 from benchmarks.row import Row
@@ -59,6 +59,12 @@ def test_the_encrypted_sum_is_measured() -> None:
 
 def test_a_policy_decision_is_measured() -> None:
     check(policy.run(calls=50, naive_calls=3), {"decision_p50_us", "decision_p99_us", "decision_cached_p50_us"})
+
+
+def test_the_law_is_measured() -> None:
+    rows = law.run(calls=60, builds=2)
+    check(rows, {"law_decision_p50_us", "law_all_p50_us", "law_cached_p50_us", "facts_30_steps_ms"})
+    assert all("10 regimes" in row.note for row in rows)
 
 
 def test_the_audit_log_is_measured(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def test_a_golden_case_decides_as_expected(law: Law, scenario: Scenario) -> None
 
 
 def test_all_golden_cases_are_there() -> None:
-    assert {one.id for one in CASES} == {f"R{number:02}" for number in range(1, 35)}
+    assert {one.id for one in CASES} > {f"R{number:02}" for number in range(1, 35)}
+    assert len(CASES) == len({one.id for one in CASES})
 
 
 @pytest.mark.parametrize("scenario", CASES, ids=lambda one: one.id)
