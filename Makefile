@@ -23,8 +23,8 @@ $(STAMP): constraints.txt pyproject.toml
 demo: venv ## a whole consortium on this machine: trains, queries, refuses, survives (DATA=dir for real data)
 	@$(BIN)/python -m examples.demo $(if $(DATA),--data "$(DATA)")
 
-test: venv ## all tests
-	@$(BIN)/python -m pytest
+test: venv ## all tests, files in two processes at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: venv ## lint, types, import contract, generated code up to date
 	@$(BIN)/ruff check .

@@ -7,7 +7,6 @@ its log it does not take a step.
 import json
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,14 +178,14 @@ def _certified(peer: HubPeer) -> PeerIdentity:
     return peer.identity
 
 
-def _file_tap(path: str) -> Callable[[str, str, bytes], None] | None:
-    """A tap that appends every frame to a file: direction, party, length, bytes."""
+def _file_tap(path: str) -> Tap | None:
+    """A tap that appends every frame to a file: direction, party, stream, length, bytes."""
     if not path:
         return None
     file, lock = Path(path).open("ab"), threading.Lock()  # noqa: SIM115 - open for the process's life
 
-    def tap(direction: str, party: str, frame: bytes) -> None:
-        head = json.dumps({"direction": direction, "party": party, "bytes": len(frame)}).encode()
+    def tap(direction: str, party: str, stream: str, frame: bytes) -> None:
+        head = json.dumps({"direction": direction, "party": party, "stream": stream, "bytes": len(frame)}).encode()
         with lock:
             file.write(len(head).to_bytes(4, "big") + head + frame)
             file.flush()

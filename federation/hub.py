@@ -27,7 +27,7 @@ from inbond.v1 import link_pb2
 _log = logging.getLogger(__name__)
 _Code = link_pb2.Goodbye.Code
 
-Tap = Callable[[str, str, bytes], None]
+Tap = Callable[[str, str, str, bytes], None]  # direction, party, its stream, frame
 """Called with "in" or "out", the party and each frame: all that the process sees on its links."""
 
 
@@ -253,7 +253,7 @@ class Hub:
         for frame in session.outbox:
             session.bytes_out += len(frame)
             if self._tap is not None:
-                self._tap("out", identity.name, frame)
+                self._tap("out", identity.name, session.token.hex(), frame)
             yield frame
 
     def _identify(self, context: grpc.ServicerContext) -> PeerIdentity:
@@ -291,7 +291,7 @@ class Hub:
                 session.sign.set()
                 session.bytes_in += len(frame)
                 if self._tap is not None:
-                    self._tap("in", session.party, frame)
+                    self._tap("in", session.party, session.token.hex(), frame)
                 self._take(session, frame, now)
                 if session.ended:
                     break

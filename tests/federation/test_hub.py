@@ -86,7 +86,7 @@ class World:
             limits=limits,
             on_connect=lambda party: self.changes.append(f"+{party}"),
             on_disconnect=lambda party: self.changes.append(f"-{party}"),
-            tap=lambda direction, party, frame: self.seen.append((direction, party, frame)),
+            tap=lambda direction, party, _, frame: self.seen.append((direction, party, frame)),
         )
         self.server, self.port = self.consortium.serve(self.hub, port=port)
         self._ends += [self.hub.close, partial(_stop, self.server)]

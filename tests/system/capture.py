@@ -79,13 +79,10 @@ def _spelt_out(whole: bytes) -> Iterator[bytes]:
 def read_capture(tap: Path, job: str) -> Capture:
     """The exchanges of one job in the tap's file."""
     capture, asked = Capture(), dict[str, Exchange]()
-    assemblers: dict[tuple[str, str], Assembler] = {}
-    for direction, party, frame in _frames(tap.read_bytes()):
+    assemblers: dict[tuple[str, str, str], Assembler] = {}  # of a party two, while one stream takes over from another
+    for direction, party, stream, frame in _frames(tap.read_bytes()):
         parsed = parse(frame, Limits())
-        if not isinstance(parsed, Chunk) and parsed.WhichOneof("kind") in ("hello", "welcome"):
-            assemblers[direction, party] = Assembler()  # a new stream: its numbers start again
-            continue
-        assembler = assemblers.setdefault((direction, party), Assembler())
+        assembler = assemblers.setdefault((direction, party, stream), Assembler())
         if isinstance(parsed, Chunk):
             message = assembler.chunk(parsed, 0.0)
         elif parsed.WhichOneof("kind") == "head":
@@ -104,14 +101,14 @@ def read_capture(tap: Path, job: str) -> Capture:
     return capture
 
 
-def _frames(data: bytes) -> Iterator[tuple[str, str, bytes]]:
+def _frames(data: bytes) -> Iterator[tuple[str, str, str, bytes]]:
     at = 0
     while at + 4 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         head = json.loads(data[at + 4 : at + 4 + length])
         start = at + 4 + length
         at = start + head["bytes"]
-        yield head["direction"], head["party"], data[start:at]
+        yield head["direction"], head["party"], head["stream"], data[start:at]
 
 
 # what a thief looks for
