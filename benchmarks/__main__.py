@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import audit, encrypted_sum, join, law, policy, psi, rounds
+from benchmarks import audit, encrypted_sum, join, join_job, law, policy, psi, rounds
 from benchmarks.machine import Machine
 from benchmarks.report import markdown, table
 from benchmarks.row import Row
@@ -23,7 +23,10 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "law": law.run,
     "audit": audit.run,
 }
-SIZED: Mapping[str, Callable[[Sequence[int] | None], list[Row]]] = {"psi": psi.run, "join": join.run}
+SIZED: Mapping[str, Callable[[Sequence[int] | None], list[Row]]] = {
+    "psi": psi.run,
+    "join": lambda sizes: [*join.run(sizes), *join_job.run(sizes)],
+}
 ALL = "all"
 BAD_INPUT = 2
 STDOUT, STDERR = 1, 2  # file descriptors

@@ -24,7 +24,6 @@ LARGEST_REPEATED = 100_000
 PASSES = 3
 GROUPS = 20
 LARGEST_AMOUNT = 100_000  # a thousand euros in cents
-OUTPUTS = ((0, 0), (0, 1))  # rows by rows, rows by amount
 NO_PEER = "no peer is installable that joins and sums by group without a third party"
 
 
@@ -42,24 +41,33 @@ CASES = (Case("ot", "join_sum_s", "<= 15"), Case("ec-hidden", "join_hidden_s", "
 
 def run(sizes: Sequence[int] | None = None) -> list[Row]:
     """Measure both engines for n by n rows for each n."""
-    return [row for size in sizes or SIZES for case in CASES for row in _rows(case, size)]
+    return [_row(case, size) for size in sizes or SIZES for case in CASES]
 
 
-def bare(engine: Engine, size: int) -> Figures:
-    """Seconds, bytes a row and peak memory (MB) of the bare protocol with `size` rows a side."""
-    return measure(partial(_roles, engine), size, PASSES if size <= LARGEST_REPEATED else 1)
+def bare(engine: Engine, size: int, counts: int = 1) -> Figures:
+    """Seconds, bytes a row and peak memory (MB) of the bare protocol with `size` rows a side.
+
+    The value side has `counts` columns of ones and one of amounts.
+    """
+    return measure(partial(_roles, engine, counts), size, PASSES if size <= LARGEST_REPEATED else 1)
 
 
-def _rows(case: Case, size: int) -> list[Row]:
+def _row(case: Case, size: int) -> Row:
     figures, goal = bare(case.engine, size), case.goal if size == SIZES[0] else "none"
     note = f"{figures.bytes_each:.0f} bytes of messages a row, {figures.memory:.0f} MB resident at most"
     name = f"{case.metric}_{label(size)}_{GROUPS}g"
-    return [Row(name, "s", figures.seconds, NO_PEER, None, None, goal, note)]
+    return Row(name, "s", figures.seconds, NO_PEER, None, None, goal, note)
 
 
-def _roles(engine: Engine, size: int) -> tuple[Role, Role]:
+def _roles(engine: Engine, counts: int, size: int) -> tuple[Role, Role]:
     terms = JoinTerms(
-        SESSION, engine, GROUPS, OUTPUTS, left_limits=(1,), right_limits=(1, LARGEST_AMOUNT), largest=(size, size)
+        SESSION,
+        engine,
+        GROUPS,
+        tuple((0, column) for column in range(counts + 1)),
+        left_limits=(1,),
+        right_limits=(*[1] * counts, LARGEST_AMOUNT),
+        largest=(size, size),
     )
     return partial(_attribute, terms), partial(_value, terms)
 
@@ -69,12 +77,13 @@ def _attribute(terms: JoinTerms, ids: Ids, link: Link) -> None:
     side = AttributeSide(terms, ids.tolist(), groups, np.ones((len(ids), 1), np.int64))
     _talk(side, link)
     theirs = np.frombuffer(link.receive(), np.uint64).reshape(terms.shape)
-    if (open_table(side.shares + theirs, terms.moduli) != _expected(len(ids), terms.groups)).any():
+    table = open_table(side.shares + theirs, terms.moduli)
+    if (table[:, [0, -1]] != expected(len(ids), terms.groups)).any():
         raise AssertionError("the table is wrong")
 
 
 def _value(terms: JoinTerms, ids: Ids, link: Link) -> None:
-    side = ValueSide(terms, ids.tolist(), np.stack([np.ones(len(ids), np.int64), _amounts(len(ids))], axis=1))
+    side = ValueSide(terms, ids.tolist(), _values(len(ids), terms.right))
     _talk(side, link)
     link.send(side.shares.reshape(-1))
 
@@ -90,14 +99,18 @@ def _talk(side: AttributeSide | ValueSide, link: Link) -> None:
         received = link.receive() if link.receive() == b"\1" else None
 
 
-def _amounts(count: int) -> I64:
+def _values(count: int, columns: int) -> I64:
+    return np.column_stack([*[np.ones(count, np.int64)] * (columns - 1), amounts(count)])
+
+
+def amounts(count: int) -> I64:
     """Of the value side's rows, whose first is row count // 2 of the attribute side."""
     return np.arange(count) * 7919 % (LARGEST_AMOUNT + 1)
 
 
-def _expected(count: int, groups: int) -> I64:
+def expected(count: int, groups: int) -> I64:
     """Rows and amounts of the common keys by group, in plain NumPy."""
     common = count - count // 2
     group = np.arange(count // 2, count) % groups
-    amounts = np.bincount(group, _amounts(count)[:common], groups)
-    return np.stack([np.bincount(group, minlength=groups), amounts], axis=1).astype(np.int64)
+    sums = np.bincount(group, amounts(count)[:common], groups)
+    return np.stack([np.bincount(group, minlength=groups), sums], axis=1).astype(np.int64)

@@ -34,6 +34,7 @@ MEANINGS = {
     "psi_peak_rss_mb_10M": "the same with ten million items each",
     "join_sum_s_1M_20g": "COUNT and SUM by 20 groups over a join of a million by a million rows, by OT extension",
     "join_hidden_s_1M_20g": "the same on ristretto255, where neither side learns which of its rows match",
+    "job_over_protocol_ratio_1M": "a joined query as a whole job, over its bare protocol with the same columns",
 }
 PEERS = {
     "Flower": "`pip install flwr==1.41.0` (a dependency of inbond; its SuperLink and SuperNodes come with it)",

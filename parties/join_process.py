@@ -56,10 +56,10 @@ class JoinProcess:
         body = [lengths.tobytes(), b"".join(items), own.tobytes(), np.ascontiguousarray(values).tobytes()]
         self._ask(head | {"columns": values.shape[1]}, body)
 
-    def step(self, peer: str, round_: int, mail: Buffer | None) -> bytes | None:
+    def step(self, peer: str, round_: int, mail: Buffer | None) -> memoryview | None:
         """Take what `peer` sent in the round before, give what to send it in round `round_`."""
         head, body = self._ask({"do": "step", "peer": peer, "round": round_}, [] if mail is None else [mail])
-        return bytes(body[0]) if head["mail"] else None
+        return body[0] if head["mail"] else None
 
     def end(self, peer: str) -> Part:
         """What the role towards `peer` ended with."""
@@ -119,7 +119,7 @@ class _Roles:
             return {"failed": _MISUSE, "what": type(error).__name__}, []
 
     def _open(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
-        from protocols.join.roles import AttributeSide, ValueSide  # noqa: PLC0415 - SEAL is for the child alone
+        from protocols.join.roles import AttributeSide, ValueSide  # noqa: PLC0415 - as in `main`
 
         fields = dict(head["terms"])
         names = ("outputs", "left_limits", "right_limits", "largest")
@@ -154,6 +154,8 @@ def _cut(joined: memoryview, lengths: Table) -> list[bytes]:
 
 def main(channel: Channel) -> None:
     """Serve the agent until it closes the channel."""
+    import protocols.join.roles  # noqa: F401, PLC0415 - SEAL is for the child alone, which loads it while it waits
+
     roles = _Roles()
     while True:
         try:

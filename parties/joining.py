@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inbond.errors import JobFailed
 from inbond.joined_query import JoinLayout, Rows
 from inbond.joint_query import Table, moduli_of
-from inbond.records import FROM, TO, blob, blob_record
+from inbond.records import FROM, TO, blob_record, blob_view
 from parties.answering import QueryJob
 from parties.job_context import JobContext
 from parties.join_process import JoinProcess, Part
@@ -69,10 +69,10 @@ class JoinedJob(QueryJob):
     def _begin(self) -> None:
         """Run this party's fragment and open a role for every counterpart."""
         context = self.context
+        process = JoinProcess(context.step_seconds, context.memory_mib * MIB)  # it gets ready while the engine reads
+        self.processes.callback(process.kill)
         keyed = self._own.keyed(context.run_fragment(context, self._own.fragment))
         rows = self._layout.gather(keyed)
-        process = JoinProcess(context.step_seconds, context.memory_mib * MIB)
-        self.processes.callback(process.kill)
         items, values = (rows.items, rows.values) if self._attribute else self._layout.value_columns(rows)
         for peer in sorted(self.correspondents):
             process.open(peer, self._terms(peer), items, rows.groups if self._attribute else None, values)
@@ -84,13 +84,13 @@ class JoinedJob(QueryJob):
         session = session_of(bytes.fromhex(self.roster.digest), *pair)
         return self._layout.terms(session, pairs, self.context.plan.minimum_group)
 
-    def _opened(self, round_: int, content: RecordDict) -> dict[str, bytes]:
+    def _opened(self, round_: int, content: RecordDict) -> dict[str, bytearray]:
         """The mails of the round before, by sender; raises PeerViolation for one from nobody we join with."""
         senders = {name.removeprefix(FROM) for name in content.array_records}
         if senders - self.correspondents:
             raise PeerViolation("mail of a party that this one does not join with", where="query.join")
         label = self._label(round_ - 1)
-        return {peer: self._channel(peer).open(label, blob(content, FROM + peer, MAX_MAIL)) for peer in senders}
+        return {peer: self._channel(peer).open(label, blob_view(content, FROM + peer, MAX_MAIL)) for peer in senders}
 
     def _channel(self, peer: str) -> PairChannel:
         digest = bytes.fromhex(self.roster.digest)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from protocols.containers import Bytes
 from protocols.errors import PeerViolation
 from protocols.masking import KEY_BYTES, EpochKey, pair_seed
 
@@ -43,19 +44,23 @@ class PairChannel:
         self._out, self._in = (AESGCM(_key(seed, sender)) for sender in (me, peer))
         self._peer, self._random = peer, random
 
-    def seal(self, label: str, content: bytes | memoryview) -> bytes:
+    def seal(self, label: str, content: Bytes) -> memoryview:
         """`content` for the peer alone: `OVERHEAD` bytes longer."""
-        nonce = self._random(NONCE_BYTES)
-        return nonce + self._out.encrypt(nonce, content, label.encode())
+        nonce, box = self._random(NONCE_BYTES), memoryview(bytearray(len(content) + OVERHEAD))
+        box[:NONCE_BYTES] = nonce
+        self._out.encrypt_into(nonce, content, label.encode(), box[NONCE_BYTES:])
+        return box
 
-    def open(self, label: str, box: bytes | memoryview) -> bytes:
+    def open(self, label: str, box: Bytes) -> bytearray:
         """The content of a box that the peer sealed under `label`; raises PeerViolation for any other."""
         if len(box) < OVERHEAD:
             raise PeerViolation("a box is too short", where=self._peer, right="send it whole")
+        whole, content = memoryview(box), bytearray(len(box) - OVERHEAD)
         try:
-            return self._in.decrypt(bytes(box[:NONCE_BYTES]), box[NONCE_BYTES:], label.encode())
+            self._in.decrypt_into(bytes(whole[:NONCE_BYTES]), whole[NONCE_BYTES:], label.encode(), content)
         except InvalidTag:
             raise PeerViolation("a box does not open", where=self._peer, right="seal it for this round") from None
+        return content
 
 
 def _key(seed: bytes, sender: str) -> bytes:

@@ -120,9 +120,11 @@ class Side:
         """
         place = self._places(result)
         inside = place != OUTSIDE
+        whole = bool(inside.all())
 
         def kept(prefix: str) -> tuple[Sequence[Any], ...]:
-            return tuple(list(itertools.compress(result[name], inside)) for name in self.fragment.named(prefix))
+            columns = (result[name] for name in self.fragment.named(prefix))
+            return tuple(list(column if whole else itertools.compress(column, inside)) for column in columns)
 
         values = np.stack([numbers(result[column.source])[inside] for column in self.columns], axis=1)
         return Keyed(kept("key_"), place[inside], values, kept("d_"))

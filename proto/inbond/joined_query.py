@@ -147,6 +147,8 @@ class JoinLayout:
         """A fragment's rows with their items; those without a key are left out, those of one key and group added."""
         kinds = [f"{key}/{VERSION}" for key in self.join.keys]
         items, owner = distinct(encode_rows(keyed.keys, kinds))
+        if len(items) == len(owner):  # each row has a key of its own: there is nothing to add up
+            return Rows(items, keyed.groups, keyed.values, owner)
         inside = np.flatnonzero(owner >= 0)
         most = max(self.attribute.size, self.value.size)
         codes, row = np.unique(owner[inside] * most + keyed.groups[inside], return_inverse=True)
@@ -157,6 +159,8 @@ class JoinLayout:
 
     def value_columns(self, rows: Rows) -> tuple[list[bytes], Table]:
         """The value side's distinct items, and its columns once for each of its groups: (keys, groups * columns)."""
+        if self.value.size == 1:
+            return rows.items, rows.values
         items, owner = distinct(rows.items)
         columns = np.zeros((len(items), self.value.size, rows.values.shape[1]), np.int64)
         columns[owner, rows.groups] = rows.values

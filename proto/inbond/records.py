@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from inbond.errors import InbondError
 from inbond.flower import array_of
+from inbond.messages import Buffer
 
 Vector = NDArray[Any]
 FIELD = "v"
@@ -25,7 +26,7 @@ def vector_record(array: Vector) -> ArrayRecord:
     return ArrayRecord({FIELD: array_of(array)})
 
 
-def blob_record(blob: bytes | memoryview) -> ArrayRecord:
+def blob_record(blob: Buffer) -> ArrayRecord:
     """A ciphertext blob as a record of one uint8 array."""
     return vector_record(np.frombuffer(blob, np.uint8))
 
@@ -52,10 +53,15 @@ def view(array: Array) -> Vector:
 
 def blob(content: RecordDict, name: str, limit: int) -> bytes:
     """The blob called `name` of at most `limit` bytes; raises BadContent."""
+    return bytes(blob_view(content, name, limit))
+
+
+def blob_view(content: RecordDict, name: str, limit: int) -> memoryview:
+    """The same, not copied where it was received; raises BadContent."""
     found = vector(content, name)
     if found.dtype != np.uint8 or found.ndim != 1 or found.nbytes > limit:
         raise BadContent(f"{name} is not a blob of at most {limit} bytes")
-    return found.tobytes()
+    return np.ascontiguousarray(found).data
 
 
 def texts(content: RecordDict, record: str, key: str) -> list[str]:

@@ -40,7 +40,7 @@ class Table:
         if len(items) and not 0 <= int(groups.min()) <= int(groups.max()) < terms.groups:
             raise MisuseError("a group is out of range", where="join", right=f"number groups 0 to {terms.groups - 1}")
         keys, owner = distinct(items)
-        if len(np.unique(owner * terms.groups + groups)) < len(items):
+        if len(keys) < len(items) and len(np.unique(owner * terms.groups + groups)) < len(items):
             raise MisuseError("a key stands twice in a group", where="join", right="sum its rows first")
         return cls(keys, owner, groups, left)
 

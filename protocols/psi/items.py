@@ -35,6 +35,7 @@ _PHONE_MARKS = {ord(mark): None for mark in " -.()/\t\u00a0\u2010\u2011\u2012\u2
 _DIGITS = 64
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}")
 _TOKEN = re.compile(r"[!-~]+")
+_BLANK = re.compile(r"\s")  # what str.strip takes away
 
 
 def _compatible(text: str) -> str:
@@ -102,7 +103,10 @@ def encode(values: Sequence[Value], kind: str) -> list[bytes | None]:
 def _normal_forms(values: Sequence[Value], kind: str) -> list[bytes]:
     """The normal form of each value, in UTF-8, empty for none."""
     if kind in _WHOLE and (joined := _joined(values)) is not None:
-        return [text.strip().encode() for text in _WHOLE[kind](joined).split(_SEPARATOR)]
+        forms = _WHOLE[kind](joined)
+        if not _BLANK.search(forms):
+            return forms.encode().split(_SEPARATOR.encode())
+        return [text.strip().encode() for text in forms.split(_SEPARATOR)]
     if kind == "integer/1" and set(map(type, values)) == {int}:
         texts = list(map(str, values))
         if max(map(len, texts)) <= _DIGITS:
@@ -150,7 +154,7 @@ def distinct(items: Sequence[bytes | None]) -> tuple[list[bytes], I64]:
     """The different items in order of appearance, and for each row (n,) the position of its item, -1 for None."""
     once = dict.fromkeys(items)
     if len(once) == len(items) and None not in once:
-        return [item for item in once if item is not None], np.arange(len(items))
+        return list(once), np.arange(len(items))  # type: ignore[arg-type]  # None is not among them
     seen: dict[bytes, int] = {}
     rows = np.fromiter(
         (-1 if item is None else seen.setdefault(item, len(seen)) for item in items), np.int64, len(items)

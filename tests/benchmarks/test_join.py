@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import join
+from benchmarks import join, join_job
 from benchmarks.psi import Figures, Ids, Link, Role
 
 
@@ -17,11 +17,22 @@ def test_both_engines_are_measured_between_two_processes(monkeypatch: pytest.Mon
         assert "bytes of messages a row" in row.note
 
 
+def test_a_whole_job_is_measured_beside_its_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "PASSES", 1)
+    (row,) = join_job.run([2000])
+    assert (row.metric, row.goal, row.peer_value) == ("job_over_protocol_ratio_2k", "none", 1.0)
+    assert row.ours == row.ratio
+    assert row.ours > 0
+    assert "s the job" in row.note
+
+
 def test_the_goals_stand_at_a_million_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "bare", lambda _engine, _size: Figures(1.0, 2.0, 3.0))
-    assert [(row.metric, row.goal) for row in join.run()] == [
+    monkeypatch.setattr(join, "bare", lambda _engine, _size, _counts=1: Figures(1.0, 2.0, 3.0))
+    monkeypatch.setattr(join_job, "_job", lambda _root, _size: 1.5)
+    assert [(row.metric, row.goal) for row in [*join.run(), *join_job.run()]] == [
         ("join_sum_s_1M_20g", "<= 15"),
         ("join_hidden_s_1M_20g", "<= 210"),
+        ("job_over_protocol_ratio_1M", "<= 1.2"),
     ]
 
 
@@ -31,14 +42,14 @@ def test_a_wrong_table_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         join.bare("ot", 300)
 
 
-def _wrong(_engine: str, size: int) -> tuple[Role, Role]:
+def _wrong(_engine: str, _counts: int, size: int) -> tuple[Role, Role]:
     """The value side gives other amounts than are checked for."""
-    attribute, _ = _ROLES("ot", size)
+    attribute, _ = _ROLES("ot", 1, size)
 
     def value(ids: Ids, link: Link) -> None:
         monkey = pytest.MonkeyPatch()
-        monkey.setattr(join, "_amounts", lambda count: np.ones(count, np.int64))
-        _ROLES("ot", size)[1](ids, link)
+        monkey.setattr(join, "amounts", lambda count: np.ones(count, np.int64))
+        _ROLES("ot", 1, size)[1](ids, link)
 
     return attribute, value
 
@@ -48,7 +59,7 @@ _ROLES = join._roles
 
 def test_the_expected_table_is_that_of_a_plain_loop() -> None:
     counts, sums = np.zeros(20, np.int64), np.zeros(20, np.int64)
-    for place, amount in zip(range(150, 301), join._amounts(301).tolist(), strict=False):
+    for place, amount in zip(range(150, 301), join.amounts(301).tolist(), strict=False):
         counts[place % 20] += 1
         sums[place % 20] += amount
-    assert (join._expected(301, 20) == np.stack([counts, sums], axis=1)).all()
+    assert (join.expected(301, 20) == np.stack([counts, sums], axis=1)).all()

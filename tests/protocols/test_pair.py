@@ -25,7 +25,7 @@ def test_what_one_seals_the_other_opens() -> None:
 @pytest.mark.parametrize("change", ["label", "bit", "short", "reflected", "stranger", "roster"])
 def test_any_other_box_is_refused(change: str) -> None:
     left, right = channel(A, B, "a", "b"), channel(B, A, "b", "a")
-    box, label = left.seal("round 1", b"points"), "round 1"
+    box, label = bytes(left.seal("round 1", b"points")), "round 1"
     if change == "label":
         label = "round 2"
     elif change == "bit":

@@ -1,0 +1,114 @@
+"""A joined query as a job of a whole consortium, as a multiple of its bare protocol, both measured here.
+
+The job's seconds run from its signature to the opened answer: planning, decisions, reading both tables from Parquet,
+sealed mail through the coordinator, durable evidence, the count and the release. Coordinator, parties and their
+children are processes of their own on loopback, made by the command line. The bare protocol has the same columns.
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import join
+from benchmarks.psi import label
+from benchmarks.row import Row
+from examples.consortium import Consortium, Member
+from federation.client import Researcher
+
+PEER = "the bare protocol between two processes"
+GOAL = "<= 1.2"
+COUNTS = 2  # value columns of the query that count: rows, and rows whose amount is known
+PURPOSE = "dpv:FraudPreventionAndDetection"
+SQL = (
+    "SELECT o.section, COUNT(*) AS n, SUM(p.cents) AS cents "
+    "FROM orders o JOIN payments p ON o.order_id = p.order_id GROUP BY o.section"
+)
+CONTRACT = """
+dataset: {dataset}
+version: 1
+controller: Benchmark of a join
+jurisdiction: GB
+schema_name: {dataset}/1
+source: {{kind: parquet, path: {dataset}.parquet}}
+columns:
+  order_id:
+    type: text
+    class: pseudonymous
+    uses: [join]
+    key:
+      as: order-id
+      rows_per_key: 1
+      counterparts: {{"*": [set size bucket, group counts, intersection size, intersection members]}}
+  {column}
+purposes: [{purpose}]
+recipients: {{countries: [GB]}}
+minimum_parties: 2
+noise: none
+published_rows: {size}
+expires: 2036-12-31
+"""
+SECTION = "section: {{type: int, class: operational, uses: [group], domain: {domain}}}"
+CENTS = "cents: {{type: int, class: commercial, uses: [aggregate], bounds: [0, {most}]}}"
+
+
+def run(sizes: Sequence[int] | None = None) -> list[Row]:
+    """Measure job and protocol with n rows a side for each n."""
+    return [_row(size) for size in sizes or join.SIZES]
+
+
+def _row(size: int) -> Row:
+    bare = join.bare("ot", size, COUNTS).seconds
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(Path(folder), size)
+    ratio, note = job / bare, f"{job:.1f} s the job, {bare:.1f} s the protocol"
+    goal = GOAL if size == join.SIZES[0] else "none"
+    return Row(f"job_over_protocol_ratio_{label(size)}", "x", ratio, PEER, 1.0, ratio, goal, note)
+
+
+def _job(root: Path, size: int) -> float:
+    """Seconds of the job, whose answer is checked."""
+    members = [_merchant(root, size), _firm(root, size), Member("rosa", "GB", user=True)]
+    with Consortium(root / "nodes", members) as consortium:
+        consortium.make()
+        consortium.start()
+        with consortium.researcher() as researcher:
+            return _asked(researcher, size)
+
+
+def _asked(researcher: Researcher, size: int) -> float:
+    start = time.perf_counter()
+    rows = researcher.query(SQL, purpose=PURPOSE, matching="fast").rows
+    seconds = time.perf_counter() - start
+    found = [[row["section"], row["n"], row["cents"]] for row in sorted(rows, key=lambda row: int(row["section"]))]
+    expected = join.expected(size, join.GROUPS)
+    if found != np.column_stack([np.arange(join.GROUPS), expected]).tolist():
+        raise AssertionError("the answer is wrong")
+    return seconds
+
+
+def _merchant(root: Path, size: int) -> Member:
+    sections = pa.array(np.arange(size) % join.GROUPS)
+    column = SECTION.format(domain=list(range(join.GROUPS)))
+    return _member("m1", root, "orders", column, {"order_id": _ids(0, size), "section": sections})
+
+
+def _firm(root: Path, size: int) -> Member:
+    column = CENTS.format(most=join.LARGEST_AMOUNT)
+    columns = {"order_id": _ids(size // 2, size), "cents": pa.array(join.amounts(size))}
+    return _member("p1", root, "payments", column, columns)
+
+
+def _ids(first: int, size: int) -> pa.Array:
+    return pa.array(np.char.mod("order-%d", np.arange(first, first + size)))
+
+
+def _member(name: str, root: Path, dataset: str, column: str, columns: dict[str, pa.Array]) -> Member:
+    table = root / f"{dataset}.parquet"
+    pq.write_table(pa.table(columns), table)
+    contract = CONTRACT.format(dataset=dataset, column=column, purpose=PURPOSE, size=len(columns["order_id"]))
+    return Member(name, "GB", {f"{dataset}.yaml": contract}, {table.name: table})
