@@ -100,7 +100,9 @@ class _Roles:
     """The child's roles, one for each counterpart."""
 
     def __init__(self) -> None:
-        self._roles: dict[str, Any] = {}
+        from protocols.join import roles  # noqa: PLC0415 - SEAL is for the child alone, which loads it while it waits
+
+        self._sides, self._roles = roles, dict[str, Any]()
 
     def answer(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         """What one request asks for; a failure is told with its words, which are for this party alone."""
@@ -119,8 +121,6 @@ class _Roles:
             return {"failed": _MISUSE, "what": type(error).__name__}, []
 
     def _open(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
-        from protocols.join.roles import AttributeSide, ValueSide  # noqa: PLC0415 - as in `main`
-
         fields = dict(head["terms"])
         names = ("outputs", "left_limits", "right_limits", "largest")
         fields |= {name: tuple(fields[name]) for name in names} | {"session": bytes.fromhex(fields["session"])}
@@ -129,7 +129,9 @@ class _Roles:
         values = np.frombuffer(body[3], np.int64).reshape(len(items), head["columns"])
         attribute = head["role"] == "attribute"
         self._roles[head["peer"]] = (
-            AttributeSide(terms, items, groups, values) if attribute else ValueSide(terms, items, values)
+            self._sides.AttributeSide(terms, items, groups, values)
+            if attribute
+            else self._sides.ValueSide(terms, items, values)
         )
         return {}, []
 
@@ -154,8 +156,6 @@ def _cut(joined: memoryview, lengths: Table) -> list[bytes]:
 
 def main(channel: Channel) -> None:
     """Serve the agent until it closes the channel."""
-    import protocols.join.roles  # noqa: F401, PLC0415 - SEAL is for the child alone, which loads it while it waits
-
     roles = _Roles()
     while True:
         try:

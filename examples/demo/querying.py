@@ -16,10 +16,11 @@ from policies.job import JobSpec
 
 PRIVACY_UNIT = 200  # rows per customer that the contracts of order_payments promise at most
 FIRMS = ("p1", "p2", "p3")
+MERCHANTS = ("m1", "m2")
 
 
 def answer_queries(show: Show) -> None:
-    """Chapter 4: three questions over several parties' tables."""
+    """Chapter 4: four questions over several parties' tables."""
     show.stage.chapter(
         "One question over three firms' payments, answered to the cent",
         "The parties' group vectors are masked, encrypted under the researcher's key and added by the coordinator; "
@@ -27,7 +28,13 @@ def answer_queries(show: Show) -> None:
     )
     _exact(show, example_job("payments_by_country"), FIRMS)
     show.stage.say("The same over two merchants, which is lawful here only because both contracts allow a sum of two:")
-    _exact(show, example_job("orders_by_country"), ("m1", "m2"))
+    _exact(show, example_job("orders_by_country"), MERCHANTS)
+    show.stage.say(
+        "The two together, joined on the order id: the merchants know the amount, the firms how it was paid. One side "
+        "learns which of its own orders the other has, as the contracts grant; neither sees amounts or methods of the "
+        "other. p3 is left out: the merchants' contracts let nothing become readable in Singapore."
+    )
+    _exact(show, example_job("sales_by_method"), (*MERCHANTS, *FIRMS[:2]))
     _noised(show, example_job("methods_noised"))
 
 
@@ -48,9 +55,10 @@ def plain_answer(tables: Path, spec: JobSpec, parties: Sequence[str], minimum: i
 
     This is what nobody in a real consortium can compute.
     """
-    files = [str(tables / party / f"{spec.dataset}.parquet") for party in parties]
+    files = [path for party in parties for path in sorted((tables / party).glob("*.parquet"))]
     with duckdb.connect() as base:
-        base.read_parquet(files).create_view(spec.dataset)
+        for dataset in sorted({path.stem for path in files}):
+            base.read_parquet([str(path) for path in files if path.stem == dataset]).create_view(dataset)
         return sorted(base.execute(f"{spec.sql} HAVING COUNT(*) >= {minimum}").fetchall())
 
 

@@ -12,11 +12,13 @@ from federation.answers import Answer
 from federation.client import Researcher, TrainedModel
 from inbond.console import size
 from policies.job import JobSpec
+from policies.protocols import JOIN_ROUNDS
 
 STEPS = {
     "query.start": "roster",
     "query.census": "joint census",
     "evaluate": "evaluation",
+    "query.join": "join",
     "query.count": "group counts",
     "query.release": "release",
     "query.finish": "result",
@@ -53,7 +55,9 @@ class Show:
         Raises Refused, JobFailed or PeerViolation.
         """
         started = time.monotonic()
-        total = (spec.rounds or 0) + 4 if spec.kind == "train" else 3
+        total = (
+            (spec.rounds or 0) + 4 if spec.kind == "train" else 3 + (JOIN_ROUNDS if " JOIN " in str(spec.sql) else 0)
+        )
         with self.stage.work(f"job {spec.name}", total) as work:
             job = self.researcher.submit(spec)
             for event in self.researcher.watch(job):

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from math import log
 from operator import index
 from types import MappingProxyType
+from typing import cast
 from unicodedata import normalize
 
 import numpy as np
@@ -118,7 +119,7 @@ def _normal_forms(values: Sequence[Value], kind: str) -> list[bytes]:
 def _joined(values: Sequence[Value]) -> str | None:
     """A column as one text, where all of it is ASCII and holds no separator."""
     try:
-        joined = _SEPARATOR.join(values)  # type: ignore[arg-type]  # what is no text raises
+        joined = _SEPARATOR.join(cast("Sequence[str]", values))  # what is no text raises
     except TypeError:
         return None
     whole = bool(values) and joined.isascii() and joined.count(_SEPARATOR) == len(values) - 1
@@ -154,7 +155,7 @@ def distinct(items: Sequence[bytes | None]) -> tuple[list[bytes], I64]:
     """The different items in order of appearance, and for each row (n,) the position of its item, -1 for None."""
     once = dict.fromkeys(items)
     if len(once) == len(items) and None not in once:
-        return list(once), np.arange(len(items))  # type: ignore[arg-type]  # None is not among them
+        return [item for item in once if item is not None], np.arange(len(items))
     seen: dict[bytes, int] = {}
     rows = np.fromiter(
         (-1 if item is None else seen.setdefault(item, len(seen)) for item in items), np.int64, len(items)
