@@ -1,4 +1,8 @@
-"""One running consortium for the whole folder: three payment firms, a fourth that a test may lose, two researchers."""
+"""One running consortium for each file: three payment firms, a fourth that a test may lose, two researchers.
+
+A file has a consortium to itself because parties remember what they answered: a question that is fine by itself is
+refused when it differs by few rows from another file's, and which files share a process is not in a test's hands.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[World]:
     """Coordinator, p1, p2 and p3 run; p4 has joined and rests. The tap is open."""
     root = tmp_path_factory.mktemp("consortium")

@@ -18,6 +18,7 @@ SQL = """
   SELECT customer_country AS land, COUNT(*) AS n, SUM(amount_cents) * 0.01 AS money, AVG(amount_cents) AS mean,
          HISTOGRAM(fraud) AS frauds FROM payments WHERE amount_cents > $low GROUP BY land ORDER BY land
 """
+LOW = 2000
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def session(world: World) -> Iterator[Session]:
 
 
 def test_a_session_and_a_command_have_the_same_exact_answer(session: Session, world: World, tmp_path: Path) -> None:
-    answer = session.query(SQL, purpose=PURPOSE, parameters={"low": 2000}, parties=FIRMS, minimum_parties=3)
+    answer = session.query(SQL, purpose=PURPOSE, parameters={"low": LOW}, parties=FIRMS, minimum_parties=3)
     assert answer.rows
     table = answer.to_arrow()
     whole = pa.map_(pa.int64(), pa.int64())
@@ -36,7 +37,7 @@ def test_a_session_and_a_command_have_the_same_exact_answer(session: Session, wo
     assert answer.to_polars()["money"].to_list() == [row["money"] for row in answer.rows]
     assert answer.to_pandas()["n"].sum() == sum(row["n"] for row in answer.rows)
     out = tmp_path / "answer.parquet"
-    asked = ["--purpose", PURPOSE, "--param", "low=2000", "--parties", ",".join(FIRMS), "--minimum-parties", "3"]
+    asked = ["--purpose", PURPOSE, "--param", f"low={LOW}", "--parties", ",".join(FIRMS), "--minimum-parties", "3"]
     said = world.json("query", SQL, *asked, "--out", str(out), home="rosa")
     assert pq.read_table(out).equals(table)
     assert [Decimal(row["money"]) for row in said["rows"]] == table.column("money").to_pylist()
@@ -53,7 +54,7 @@ def test_the_catalogue_names_owners_and_rules_and_no_number_of_rows(session: Ses
 
 def test_explaining_runs_nothing_and_says_who_would_learn_what(session: Session) -> None:
     before = len(session.researcher.jobs())
-    found = session.explain(SQL, purpose=PURPOSE, parameters={"low": 2000}, parties=FIRMS, minimum_parties=3)
+    found = session.explain(SQL, purpose=PURPOSE, parameters={"low": LOW}, parties=FIRMS, minimum_parties=3)
     assert found.permitted
     assert (Role.RESEARCHER, LeakKind.EXACT_AGGREGATE) in {(leak.who, leak.what) for leak in found.plan.leaks()}
     assert len(session.researcher.jobs()) == before
