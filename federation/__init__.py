@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from federation.answers import Answer
     from federation.notebook import Session, connect
+    from inbond.answers import Answer
 
 __all__ = ["Answer", "Session", "connect"]
-_HOMES = {"Answer": "federation.answers", "Session": "federation.notebook", "connect": "federation.notebook"}
+_HOMES = {"Answer": "inbond.answers", "Session": "federation.notebook", "connect": "federation.notebook"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,19 +6,21 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from federation.answers import Answer, as_json, as_text
 from federation.asking import PROTECTION, Matching, Question, job_fields, read_parameters
 from federation.catalog_cli import app as catalog
-from federation.client import Researcher, TrainedModel
+from federation.client import Delivered, Researcher, Result, TrainedModel
 from federation.explaining import show_explanation
-from federation.result_files import check_out, write_result
+from inbond.answer_view import show_answer
 from inbond.config import read_text
 from inbond.console import bars, emit, facts, note, size, table
 from inbond.errors import ConfigError, InbondError
+from inbond.job_options import SHORT, Force, Job, Out
 from inbond.member_cli import DEFAULT_HOME, Home, Json
+from inbond.result_files import check_out, write_model
 from inbond.v1 import control_pb2 as wire
 from policies.job import JobSpec, load_job
 from policies.plan import load_plan
+from policies.protocols import ANSWER_STEP
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: submit, watch, cancel, results.")
 queries = typer.Typer(help="Joint queries and the catalogue.")
@@ -29,15 +31,12 @@ STEPS = {
     "query.census": "census",
     "query.count": "group counts",
     "query.release": "release",
+    ANSWER_STEP: "answer",
     "query.initial": "first model",
     "evaluate": "evaluation",
     "query.finish": "result",
 }
-SHORT = 12
-Job = Annotated[str, typer.Argument(help="The job's id, or its first characters.")]
 JobFile = Annotated[Path, typer.Argument(help="A job file, YAML or JSON.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Write the result here; the ending says how.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out where there is one.")]
 Parameters = Annotated[list[str] | None, typer.Option("--param", help="name=value for $name in the SQL; repeatable.")]
 
 
@@ -163,6 +162,9 @@ def query(
         Matching, typer.Option(help="Joins: hidden (nobody learns who matched), fast or auto.")
     ] = "auto",
     protect: Annotated[str, typer.Option(help="How numbers travel: a query's always encrypted.")] = PROTECTION,
+    answer_at: Annotated[
+        str, typer.Option(help="Of a join: the parties of one side, with commas, that read the answer; else you.")
+    ] = "",
     epsilon: Annotated[float | None, typer.Option(help="Add noise with this privacy loss.", min=0.0)] = None,
     delta: Annotated[float, typer.Option(help="With delta the noise is Gaussian, else Laplace.", min=0.0)] = 0.0,
     only_explain: Annotated[bool, typer.Option("--explain", help="Show plan and verdicts; run nothing.")] = False,
@@ -170,13 +172,18 @@ def query(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Answer one joint query: exact or noised, opened only here."""
+    """Answer one joint query: exact or noised, opened only here, or only by the parties of --answer-at."""
     asked = Question(purpose=purpose, parameters=read_parameters(param or ()), epsilon=epsilon, delta=delta)
     asked |= Question(minimum_parties=minimum_parties, matching=matching, protection=protect)
     if parties != "all":
-        asked["parties"] = [name.strip() for name in parties.split(",")]
+        asked["parties"] = _names(parties)
+    if out is not None and answer_at:
+        right = f"inbond party answers show JOB --out FILE at {answer_at}"
+        raise ConfigError("the answer does not come here", where="--out", right=right)
     check_out(out, "query", force=force)
     with Researcher.open(home) as researcher:
+        if answer_at:
+            asked["recipients"] = researcher.recipients(_names(answer_at))
         spec = researcher.query_spec(sql, **job_fields(asked))
         if only_explain:
             show_explanation(researcher.explain(spec), json)
@@ -184,6 +191,10 @@ def query(
         job = researcher.submit(spec)
         _follow(researcher, job, quiet=json)
         _show_result(_fetch(researcher, job, quiet=json), out, force=force, json=json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 # showing
@@ -205,7 +216,7 @@ def _follow(researcher: Researcher, job: str, *, quiet: bool) -> None:
     researcher.wait(job)
 
 
-def _fetch(researcher: Researcher, job: str, *, quiet: bool) -> Answer | TrainedModel:
+def _fetch(researcher: Researcher, job: str, *, quiet: bool) -> Result:
     """The result, with a bar while it is fetched."""
     with bars(quiet=quiet) as progress:
         task = progress.add_task("result", total=None, detail="")
@@ -255,28 +266,26 @@ def _view(view: wire.JobView) -> dict[str, Any]:
     return data
 
 
-def _show_result(found: Answer | TrainedModel, out: Path | None, *, force: bool, json: bool) -> None:
-    if out is not None:
-        write_result(found, out, force=force)
-    if isinstance(found, TrainedModel):
-        _show_model(found, json)
-        return
-    rows = [{name: as_json(value) for name, value in row.items()} for row in found.rows]
-    data = {"job": found.job, "columns": found.columns, "rows": rows, "suppressed": found.suppressed}
-
-    def human(console: Any) -> None:
-        console.print(table(found.columns, ([_cell(row[name]) for name in found.columns] for row in found.rows)))
-        if found.suppressed:
-            console.print(f"{found.suppressed} groups of fewer than {found.plan.minimum_group} rows are not shown")
-
-    emit(data, json=json, human=human)
+def _show_result(found: Result, out: Path | None, *, force: bool, json: bool) -> None:
+    match found:
+        case Delivered():
+            if out is not None:
+                right = f"inbond party answers show {found.job[:SHORT]} at {', '.join(found.parties)}"
+                raise ConfigError("the answer is not here", where="--out", right=right)
+            _show_delivered(found, json)
+        case TrainedModel():
+            if out is not None:
+                write_model(found.file(), out, force=force)
+            _show_model(found, json)
+        case _:
+            show_answer(found, out, force=force, json=json)
 
 
-def _cell(value: Any) -> str:
-    """One value of an answer for a person: a suppressed one is a dash, an average has four places."""
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else as_text(value)
+def _show_delivered(found: Delivered, json: bool) -> None:
+    data = {"job": found.job, "answer_at": found.parties}
+    parties = ", ".join(found.parties)
+    text = f"the answer is at {parties}: inbond party answers show {found.job[:SHORT]}"
+    emit(data, json=json, human=lambda console: console.print(text))
 
 
 def _show_model(found: TrainedModel, json: bool) -> None:

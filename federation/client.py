@@ -11,7 +11,7 @@ A result is believed only when every party's signed receipt agrees with it.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from typing import Any, Self, TypeVar
 import grpc
 import numpy as np
 from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
 
-from federation.answers import Answer
 from federation.catalogue import PartyEntry, read_catalogue
 from federation.key_holder import KeyHolder
 from inbond import tls
+from inbond.answers import Answer, answer_of
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
 from inbond.joint_query import joint_numbers, planned_query, release_spec
@@ -41,7 +42,6 @@ from policies.envelope import verify
 from policies.errors import PolicyError
 from policies.job import JobSpec
 from policies.plan import Plan, load_plan
-from policies.query.compiled import ROWS
 from policies.query.reading import parse
 from policies.verdict import Verdict
 from protocols.errors import PeerViolation
@@ -80,6 +80,22 @@ class TrainedModel:
     parameters: np.ndarray[Any, np.dtype[np.float32]]
     card: dict[str, Any]
     safetensors: bytes
+
+    def file(self) -> bytes:
+        """The model as a safetensors file."""
+        return self.safetensors or save_safetensors({"parameters": self.parameters})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A finished join whose answer the `parties` of one side read, and nobody else."""
+
+    job: str
+    parties: tuple[str, ...]
+    plan: Plan
+
+
+Result = Answer | TrainedModel | Delivered
 
 
 class Researcher(AbstractContextManager["Researcher"]):
@@ -267,8 +283,14 @@ class Researcher(AbstractContextManager["Researcher"]):
         return view
 
     def query(self, sql: str, **fields: Any) -> Answer:
-        """Answer one joint query; `fields` are those of a job file (purpose, recipients, ...)."""
+        """Answer one joint query; `fields` are those of a job file (purpose, recipients, ...).
+
+        Raises ConfigError where the recipients are parties, which then read the answer: `submit` such a query.
+        """
         spec = self.query_spec(sql, **fields)
+        if all("/party/" in one.id for one in spec.recipients):
+            right = "submit(query_spec(..)) and wait(job); the parties then have the answer"
+            raise ConfigError("the answer does not come here", where="recipients", right=right)
         job = self.submit(spec)
         self.wait(job)
         answer = self.result(job)
@@ -283,7 +305,19 @@ class Researcher(AbstractContextManager["Researcher"]):
         data["dataset"] = parse(sql, "SQL", fields.get("parameters")).datasets[0]
         return validate(JobSpec, Document({**data, "recipients": [me], **fields}, "query", {}))
 
-    def result(self, job: str, progress: Progress = lambda _done, _total: None) -> Answer | TrainedModel:
+    def recipients(self, parties: Sequence[str]) -> list[dict[str, str]]:
+        """`parties` as the recipients of a join's answer, with the country that each publishes; raises ConfigError."""
+        entries, root = self.catalogue(), f"spiffe://{self.node.config.node.consortium}/party"
+        found: list[dict[str, str]] = []
+        for name in parties:
+            held = entries[name].contracts if name in entries else {}
+            if not held:
+                right = f"parties that publish a table: {', '.join(sorted(entries)) or 'none is connected'}"
+                raise ConfigError(f"no party `{name}` publishes a table", where="recipients", right=right)
+            found.append({"id": f"{root}/{name}", "country": next(iter(held.values())).jurisdiction})
+        return found
+
+    def result(self, job: str, progress: Progress = lambda _done, _total: None) -> Result:
         """Fetch and open a finished job's result; `progress` hears bytes fetched and bytes in all.
 
         Raises PeerViolation when the parties' receipts disagree with it.
@@ -296,6 +330,8 @@ class Researcher(AbstractContextManager["Researcher"]):
             model = np.frombuffer(_part(parts, "model"), np.float32)
             return TrainedModel(job, model, {"job": job, "name": view.name, "protection": "plain"}, b"")
         receipts = self._receipts(parts, job, roster)
+        if plan.answered():
+            return Delivered(job, plan.answered(), plan)
         if plan.kind == "query":
             return self._answer(job, plan, roster, _part(parts, BODY), receipts)
         return self._model(job, roster, _part(parts, BODY), receipts)
@@ -347,9 +383,7 @@ class Researcher(AbstractContextManager["Researcher"]):
         hidden = query.suppressed(table, plan.minimum_group)
         if release_spec(query, job, plan, roster, hidden).digest().hex() != receipts[0].get("spec"):
             raise PeerViolation("the sum is not the one that the parties released", where=job)
-        return Answer(
-            job, query.outputs, query.rows(table, hidden), int(hidden[:, ROWS].sum()), plan, query.finish.types
-        )
+        return answer_of(query, job, plan, table, hidden)
 
     def _planned_contracts(self, job: str, plan: Plan) -> dict[str, PublishedContract]:
         """One of the contracts that the plan binds, of every dataset."""

@@ -406,6 +406,7 @@ class JobManager:
                 "strategy": str(spec.strategy or "FedAvg"),
                 "owner_opens": owner_opens,
                 "joined": plan.join is not None,
+                "placed": bool(plan.answered()),
             },
         )
         state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
-from federation.answers import Answer
 from federation.asking import Question, job_fields
 from federation.catalogue import Dataset, datasets
 from federation.client import Explanation, Researcher
+from inbond.answers import Answer
 
 
 class Session(AbstractContextManager["Session"]):

@@ -8,7 +8,7 @@ Whether the plan is permitted is not decided here but by the policies of the coo
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
@@ -32,7 +32,15 @@ from policies.plan import (
     Role,
     Table,
 )
-from policies.protocols import JOINED_SUM, MASKED_SUM, PLAIN_SUM, check_protocol, steps_of
+from policies.protocols import (
+    JOINED_SUM,
+    MASKED_SUM,
+    PLAIN_SUM,
+    answered_by,
+    check_protocol,
+    released_leaks,
+    steps_of,
+)
 from policies.query.compiled import Compiled
 from policies.query.compiling import compile_query
 from policies.query.reading import Query, parse
@@ -179,7 +187,7 @@ class _Draft:
             columns=tuple(ColumnUse(dataset=dataset, column=column, use=use) for dataset, column, use in columns),
             participants=tuple(self._participant(name, query) for name in self.chosen),
             operators=operators,
-            steps=steps_of(spec.kind, spec.protection, spec.rounds or 1, joined=join is not None),
+            steps=steps_of(spec.kind, spec.protection, spec.rounds or 1, join),
             protection=protection,
             pushed=tuple(Pushed(dataset=dataset, condition=condition) for dataset, condition in pushed),
             join=join,
@@ -252,7 +260,7 @@ class _Draft:
         """Return the plan of a joint query: group counts first, then the groups that remain."""
         noise = self.noise()
         compiled = _compiled(query, self.chosen, noised=noise.mechanism != "none")
-        joined = choose_join(compiled, self.chosen, self.order.spec.matching) if len(compiled.sides) > 1 else None
+        joined = self._join(compiled) if len(compiled.sides) > 1 else None
         protection = self._protection(joined=joined is not None)
         moduli, groups, slots = table_shape(compiled, joined.join if joined else None)
         operators = (
@@ -267,7 +275,7 @@ class _Draft:
             self._operator(
                 "release",
                 "aggregate",
-                self._release_leaks(noise),
+                self._release_leaks(noise, joined),
                 values=moduli * groups * slots,
                 protection=protection,
                 epsilon=noise.epsilon,
@@ -276,6 +284,23 @@ class _Draft:
         )
         uses = tuple((dataset, column, Use(use)) for dataset, column, use in compiled.uses)
         return self.plan(uses, operators, protection, compiled, joined.join if joined else None)
+
+    def _join(self, compiled: Compiled) -> JoinChoice:
+        """The join to plan, with its answer where the order's recipients are; raises InvalidInput."""
+        choice = choose_join(compiled, self.chosen, self.order.spec.matching)
+        named = [one.id for one in self.order.spec.recipients]
+        answer = answered_by(named, self.order.consortium, choice.join, choice.sides)
+        if answer != "researcher":
+            self._check_countries()
+        return replace(choice, join=choice.join.model_copy(update={"answer": answer}))
+
+    def _check_countries(self) -> None:
+        """A party reads where its tables are, whatever the order says."""
+        for one in self.order.spec.recipients:
+            name = one.id.rsplit("/", 1)[-1]
+            if one.country != self.countries[name]:
+                right = f"{{id: {one.id}, country: {self.countries[name]}}}"
+                raise _wrong(f"`{name}` is not in {one.country}", "recipients", right)
 
     def _join_operator(self, choice: JoinChoice, protection: Protection) -> Operator:
         """The matching of rows; what is counted afterwards is the next operator's."""
@@ -296,12 +321,9 @@ class _Draft:
         learned = tuple(leak for leak in joined.leaks if leak.what is LeakKind.GROUP_COUNTS) if joined else (counts,)
         return (*self._coordinator_leaks(), *learned)
 
-    def _release_leaks(self, noise: PlanNoise) -> tuple[Leak, ...]:
-        exact = noise.mechanism == "none"
-        what = LeakKind.EXACT_AGGREGATE if exact else LeakKind.NOISED_AGGREGATE
-        result = Leak(who=Role.RESEARCHER, what=what, about="groups of at least the minimum size")
-        counts = Leak(who=Role.RESEARCHER, what=LeakKind.GROUP_COUNTS, about="groups of at least the minimum size")
-        return (*self._coordinator_leaks(), counts, result)
+    def _release_leaks(self, noise: PlanNoise, joined: JoinChoice | None) -> tuple[Leak, ...]:
+        readers = joined.join.readers(joined.sides) if joined else ()
+        return (*self._coordinator_leaks(), *released_leaks(noise, readers))
 
     def _coordinator_leaks(self) -> tuple[Leak, ...]:
         if not self.plain:

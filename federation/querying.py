@@ -3,7 +3,8 @@
 Where two sides are joined, the parties first exchange sealed mail, round after round, until each of them holds its
 additive share of the joined table; the rest is the same for all queries. First the group counts, under the parties'
 own job key: the parties decide together which groups are large enough. Then the values of those groups, under the
-researcher's key. The runner learns the plan (the SQL is in it), sizes and timing.
+researcher's key, or as sealed shares for the parties that read the answer. The runner learns the plan (the SQL is in
+it), sizes and timing.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from federation.secure_rounds import SUM, JobFrame, SecureRounds, finish
 from inbond.records import FROM, TO, blob_record
-from policies.protocols import JOIN_ROUNDS
+from policies.protocols import ANSWER_STEP, JOIN_ROUNDS
 from protocols.params import PUBLIC_4096, SHARED_2048
 
 app = ServerApp()
@@ -29,8 +30,19 @@ def main(grid: Grid, context: Context) -> None:
         contents = _exchanged(rounds, contents)
     counts, _ = rounds.ask("query.count", contents, SHARED_2048)
     values = {name: RecordDict({SUM: blob_record(counts)}) for name in frame.nodes}
+    if frame.placed:
+        answers = rounds.replies(rounds.message(name, "query.release", content) for name, content in values.items())
+        _hand_over(rounds, answers)
+        finish(context, b"", answers)
+        return
     released, answers = rounds.ask("query.release", values, PUBLIC_4096)
     finish(context, released, answers)
+
+
+def _hand_over(rounds: SecureRounds, answers: Mapping[str, RecordDict]) -> None:
+    """Carry every party's sealed share of the answer to its readers: those that have mail."""
+    mail = {name: content for name, content in _delivered(answers).items() if content.array_records}
+    rounds.replies([rounds.message(name, ANSWER_STEP, content) for name, content in mail.items()], mail)
 
 
 def _exchanged(rounds: SecureRounds, contents: Mapping[str, RecordDict]) -> dict[str, RecordDict]:

@@ -3,7 +3,7 @@
 The runner holds no key. It learns the plan, sizes and timing; every array it touches is a ciphertext of masked slots.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -30,6 +30,7 @@ class JobFrame:
     timeout: float
     owner_opens: bool = False
     joined: bool = False
+    placed: bool = False
 
     @classmethod
     def read(cls, context: Context) -> "JobFrame":
@@ -38,7 +39,7 @@ class JobFrame:
         config = context.run_config
         nodes = {name: flower.node_id(name) for name in sorted(parties)}
         rounds, timeout = int(config["rounds"]), float(config["timeout"])
-        flags = (bool(config[name]) for name in ("owner_opens", "joined"))
+        flags = (bool(config[name]) for name in ("owner_opens", "joined", "placed"))
         return cls(nodes, tuple(verdicts), rounds, timeout, *flags)
 
     @property
@@ -59,19 +60,19 @@ class SecureRounds:
         self._grid, self.frame = grid, frame
         self._names = {node: name for name, node in frame.nodes.items()}
 
-    def replies(self, messages: Iterable[Message]) -> dict[str, RecordDict]:
+    def replies(self, messages: Iterable[Message], of: Collection[str] = ()) -> dict[str, RecordDict]:
         """Send and wait; party name -> content. Raises JobFailed when a party refuses, fails or stays away."""
-        return self.complete(self._grid.send_and_receive(messages, timeout=self.frame.timeout))
+        return self.complete(self._grid.send_and_receive(messages, timeout=self.frame.timeout), of)
 
-    def complete(self, replies: Iterable[Message]) -> dict[str, RecordDict]:
-        """Party name -> content of one reply from every party; raises JobFailed."""
+    def complete(self, replies: Iterable[Message], of: Collection[str] = ()) -> dict[str, RecordDict]:
+        """Party name -> content of one reply from every party, or every one in `of`; raises JobFailed."""
         answers: dict[str, RecordDict] = {}
         for reply in replies:
             name = self._names[reply.metadata.src_node_id]
             if reply.has_error():
                 raise JobFailed(f"party {name}: {reply.error.reason}", where=reply.metadata.message_type)
             answers[name] = reply.content
-        missing = sorted(set(self.frame.nodes) - set(answers))
+        missing = sorted(set(of or self.frame.nodes) - set(answers))
         if missing:
             raise JobFailed(f"no reply from {', '.join(missing)} within {self.frame.timeout:.0f} s")
         return answers

@@ -118,12 +118,16 @@ class QueryJob(SecureJob):
         joint, hidden = self._hidden(self.shared_key.open(self.count_spec(), content).exact)
         if not self.query.noised:
             self._admit_exact(joint, hidden)
-        table = np.where(hidden, 0, self._table())
         spec = release_spec(self.query, self.context.job, self.context.plan, self.roster, hidden)
-        reply = self.contribution(self.owners_key, spec, np.ascontiguousarray(table).reshape(-1))
+        reply = self.released(spec, np.where(hidden, 0, self._table()), hidden)
         reply["receipt"] = self.receipt(spec=spec.digest().hex())
         self.context.note(released_groups=int((~hidden).any(axis=1).sum()))
         return reply
+
+    def released(self, spec: SumSpec, table: Table, hidden: Hidden) -> RecordDict:
+        """This party's part of the released `table`, for those who read the answer; `hidden` cells are 0 in it."""
+        del hidden
+        return self.contribution(self.owners_key, spec, np.ascontiguousarray(table).reshape(-1))
 
     def _admit_exact(self, joint: Table, hidden: Hidden) -> None:
         """Refuse what would tell of a few rows beside an earlier exact answer."""

@@ -24,6 +24,7 @@ from inbond.member_cli import (
     show_joined,
 )
 from parties.agent import LIFE_SIGN, Agent
+from parties.answers_cli import app as answers
 from parties.catalogue import Catalogue
 from parties.connectors.base import DataError, check_source
 from parties.store import PartyStore
@@ -32,6 +33,7 @@ from policies.contract import DataContract
 app = typer.Typer(
     no_args_is_help=True, help="A party node: its data stays here; only decided, protected outputs leave."
 )
+app.add_typer(answers, name="answers")
 
 
 @app.command()

@@ -132,7 +132,8 @@ class Door:
             self._check(job, request)
             started = time.monotonic()
             content = job.steps.handle(request.step, request.round, codec.decode(request.body))
-            mode = job.context.plan.protection.mode
+            plan = job.context.plan
+            mode = egress.PLACED if plan.answered() else plan.protection.mode
             checked = egress.check(mode, request.step, content, job.steps.promised, job.steps.correspondents)
             body = codec.encode(checked)
             self._check_live(job, request)

@@ -21,6 +21,7 @@ from policies.verdict import Verdict
 from protocols.masking import EpochKey
 
 if TYPE_CHECKING:
+    from inbond.answers import Answer
     from parties.differencing import ExactReleases
     from parties.releases import Releases
 
@@ -83,6 +84,7 @@ class JobContext:
     releases: "Releases"
     exact: "ExactReleases"
     summarise: Callable[[str, Mapping[str, Any]], None]
+    keep_answer: Callable[["Answer"], None]
     step_seconds: float
     memory_mib: int
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -16,6 +16,7 @@ from inbond.node import Node, utc_now
 from inbond.tokens import payload_of
 from parties.admission import brought, recipe_of
 from parties.answering import QueryJob
+from parties.answers import Answers, KeptAnswer
 from parties.catalogue import Catalogue
 from parties.connectors.base import Limits, permitted_view, relation, run_pushdown
 from parties.connectors.pushdown import Pushdown
@@ -67,6 +68,7 @@ class Jobs:
         self._node, self._store, self._catalogue = node, store, catalogue
         self._releases = Releases(node, catalogue, budget)
         self._exact = ExactReleases(node, catalogue, budget)
+        self._answers = Answers(node.home, node.keystore)
         self._live: dict[str, Job] = {}
         self._lock = threading.Lock()
 
@@ -147,6 +149,7 @@ class Jobs:
             releases=self._releases,
             exact=self._exact,
             summarise=self._store.summarise,
+            keep_answer=lambda answer: self._answers.put(KeptAnswer(answer, order.iss, utc_now())),
             step_seconds=float(self._node.config.limits.step_seconds),
             memory_mib=self._node.config.limits.worker_memory_mib,
         )

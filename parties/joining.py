@@ -2,7 +2,9 @@
 
 Who learns what: as in `protocols.join.matching`, by pair; the coordinator carries sealed mail and sees its sizes. After
 the last round every party has a share of each joint number, made uniform among all parties; from there on the query
-goes on like any other. A join lives in one process: a party that stops in mid-join cannot go on with it.
+goes on like any other. Where the parties of one side read the answer, every party seals its share of the released
+cells for each of them: they learn the released numbers, the researcher none. A join lives in one process: a party that
+stops in mid-join cannot go on with it.
 """
 
 import hashlib
@@ -12,26 +14,28 @@ import numpy as np
 from flwr.app import RecordDict
 from numpy.typing import NDArray
 
+from inbond.answers import answer_of
 from inbond.errors import JobFailed
 from inbond.joined_query import JoinLayout, Rows
-from inbond.joint_query import Table, moduli_of
+from inbond.joint_query import Hidden, Table, joint_numbers, moduli_of
 from inbond.records import FROM, TO, blob_record, blob_view
 from parties.answering import QueryJob
 from parties.job_context import JobContext
 from parties.join_process import JoinProcess, Part
 from policies.contract import PublishedContract
 from policies.plan import JoinPlan
-from policies.protocols import JOIN_ROUNDS
+from policies.protocols import ANSWER_STEP, JOIN_ROUNDS
 from policies.query.compiled import Keyed
 from protocols.errors import PeerViolation
 from protocols.join.shares import combine, rerandomised
 from protocols.join.terms import JoinTerms, session_of
 from protocols.masking import pair_seed
 from protocols.pair import PairChannel
+from protocols.secure_sum import SumSpec
 
 MAX_MAIL = 512 * 1024 * 1024
 MIB = 1024 * 1024
-_LEFT_OUT = "left_out"
+_LEFT_OUT, _RELEASED, _HIDDEN, _SPEC = "left_out", "released", "hidden", "spec"
 
 
 class JoinedJob(QueryJob):
@@ -46,6 +50,9 @@ class JoinedJob(QueryJob):
         self._process: JoinProcess | None = None
         self._rows: tuple[Keyed, Rows] | None = None
         self.steps["query.join"] = self._join
+        self._readers = frozenset(context.plan.answered())
+        if context.me in self._readers:
+            self.steps[ANSWER_STEP] = self._answer
 
     # --- the rounds ---
 
@@ -56,7 +63,7 @@ class JoinedJob(QueryJob):
         if self._process is None:
             right = "submit the job again"
             raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
-        mails = self._opened(round_, content) if round_ > 1 else {}
+        mails = self._opened(self._label(round_ - 1), content, self.correspondents) if round_ > 1 else {}
         reply = RecordDict()
         for peer in sorted(self.correspondents):
             sent = self._process.step(peer, round_, mails.get(peer))
@@ -84,12 +91,11 @@ class JoinedJob(QueryJob):
         session = session_of(bytes.fromhex(self.roster.digest), *pair)
         return self._layout.terms(session, pairs, self.context.plan.minimum_group)
 
-    def _opened(self, round_: int, content: RecordDict) -> dict[str, bytearray]:
-        """The mails of the round before, by sender; raises PeerViolation for one from nobody we join with."""
+    def _opened(self, label: str, content: RecordDict, expected: frozenset[str]) -> dict[str, bytearray]:
+        """The mails sealed under `label`, by sender; raises PeerViolation for one of nobody `expected`."""
         senders = {name.removeprefix(FROM) for name in content.array_records}
-        if senders - self.correspondents:
-            raise PeerViolation("mail of a party that this one does not join with", where="query.join")
-        label = self._label(round_ - 1)
+        if senders - expected:
+            raise PeerViolation("mail of a party that has none to send to this one", where=label.rpartition(" ")[0])
         return {peer: self._channel(peer).open(label, blob_view(content, FROM + peer, MAX_MAIL)) for peer in senders}
 
     def _channel(self, peer: str) -> PairChannel:
@@ -145,6 +151,41 @@ class JoinedJob(QueryJob):
 
     def prepare(self, content: RecordDict) -> None:
         """Nothing is left to do: the join confirmed the roster and kept the table."""
+
+    # --- the answer, where the parties of one side read it ---
+
+    def released(self, spec: SumSpec, table: Table, hidden: Hidden) -> RecordDict:
+        """Under the researcher's key like any other, or sealed for each party that reads the answer."""
+        if not self._readers:
+            return super().released(spec, table, hidden)
+        self.correspondents = self._readers - {self.context.me}
+        self.promised = spec
+        label, share = self._answer_label(spec.digest()), np.ascontiguousarray(table).tobytes()
+        if self.context.me in self._readers:
+            for name, kept in ((_RELEASED, share), (_HIDDEN, hidden.tobytes()), (_SPEC, spec.digest())):
+                self.context.vault.put(name, kept)
+        sealed = {TO + peer: blob_record(self._channel(peer).seal(label, share)) for peer in self.correspondents}
+        return RecordDict(dict(sorted(sealed.items())))
+
+    def _answer(self, round_: int, content: RecordDict) -> RecordDict:
+        """Add up all shares, and keep the rows for this party's people."""
+        del round_
+        share, hidden, spec = (self.context.vault.get(name) for name in (_RELEASED, _HIDDEN, _SPEC))
+        if share is None or hidden is None or spec is None:
+            raise PeerViolation("a step came before the release", where=ANSWER_STEP)
+        others = frozenset(self.roster.names) - {self.context.me}
+        mails = self._opened(self._answer_label(spec), content, others)
+        if mails.keys() != others or any(len(mail) != len(share) for mail in mails.values()):
+            raise PeerViolation("not every party's share of the answer came", where=ANSWER_STEP)
+        total: Table = np.sum([np.frombuffer(one, np.int64) for one in (share, *map(bytes, mails.values()))], axis=0)
+        joint = joint_numbers(self.query, self._layout.join, total)
+        suppressed = np.frombuffer(hidden, np.bool_).reshape(self.query.shape)
+        self.context.keep_answer(answer_of(self.query, self.context.job, self.context.plan, joint, suppressed))
+        return RecordDict()
+
+    def _answer_label(self, spec: bytes) -> str:
+        """Bound to which cells are hidden: parties that disagree on one cannot read each other's share."""
+        return f"{self.context.job} {ANSWER_STEP} {spec.hex()}"
 
     def left_out(self) -> NDArray[np.int64]:
         """Groups that lack keys of lists too short to be matched."""

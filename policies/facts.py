@@ -13,7 +13,8 @@ from datetime import datetime
 from policies.contract import Column, JoinKey, JoinLeak, PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.job import JobOrder
-from policies.plan import Leak, LeakKind, Plan, Reader
+from policies.plan import JoinPlan, Leak, LeakKind, Plan, Reader
+from policies.protocols import answered_by
 from policies.query.compiling import compile_query
 from policies.query.reading import parse
 from policies.query.scope import Offer
@@ -155,14 +156,18 @@ def _says_what_was_ordered(case: _Case) -> bool:
 
 
 def _names_the_readers(case: _Case) -> bool:
-    """Whether recipients, requester and (for what the protocol opens to them) all parties are readers."""
+    """Whether recipients, requester and (for what the protocol opens to them) all parties are readers.
+
+    A requester reads nothing where the parties of one side read the answer.
+    """
     order, plan = case.order, case.plan
     readers = {(reader.id, reader.country) for reader in plan.readers}
     listed = all((recipient.id, recipient.country) in readers for recipient in order.spec.recipients)
     opened = LeakKind.JOINT_MODEL if plan.kind == "train" else LeakKind.GROUP_COUNTS
     root = f"spiffe://{order.consortium}/party"
     parties = {Reader(id=f"{root}/{found.name}", country=found.country, object=opened) for found in plan.participants}
-    return listed and order.iss in {identity for identity, _ in readers} and parties <= set(plan.readers)
+    asks = bool(plan.answered()) or order.iss in {identity for identity, _ in readers}
+    return listed and asks and parties <= set(plan.readers)
 
 
 def _covers_the_query(case: _Case) -> bool:
@@ -185,8 +190,17 @@ def _covers_the_query(case: _Case) -> bool:
         and set(ordered.uses) <= planned
         and set(ordered.pushed) <= conditions
         and ordered.keys == (plan.join.keys if plan.join else ())
+        and (plan.join is None or plan.join.answer == _answered_by(case, plan.join))
         and all(one.side == sides.get(one.name) for one in plan.participants)
     )
+
+
+def _answered_by(case: _Case, join: JoinPlan) -> str:
+    recipients = [one.id for one in case.order.spec.recipients]
+    try:
+        return answered_by(recipients, case.order.consortium, join, (case.plan.side(0), case.plan.side(1)))
+    except InvalidInput:
+        return "nobody"
 
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:

@@ -17,6 +17,7 @@ from policies.job import MAX_PARTIES, Hex32, Identity
 MAX_ITEMS = 8192
 MAX_KEYS = 2**25  # of a side of a join
 Text = Annotated[str, Field(max_length=200)]
+Answered = Literal["researcher", "attributes", "values"]
 
 
 class LeakKind(StrEnum):
@@ -158,7 +159,8 @@ class JoinPlan(Value):
     The attribute side finds out which positions of the value side's secretly permuted rows match; what that tells it
     depends on the engine. `keys` are the normalisations of the key columns, in order. `largest` are the most keys that
     the attribute side and the value side may show: a set that was blown up to probe for members ends the join. `wide`
-    sums may pass 2**39 in size, and are shared under two moduli.
+    sums may pass 2**39 in size, and are shared under two moduli. `answer` is who reads the released groups: the
+    researcher alone, or all parties of one side and nobody else.
     """
 
     engine: Literal["ot", "ec-hidden"]
@@ -166,6 +168,13 @@ class JoinPlan(Value):
     keys: tuple[Normalisation, ...] = Field(min_length=1, max_length=8)
     largest: tuple[int, int] = (MAX_KEYS, MAX_KEYS)
     wide: bool = False
+    answer: Answered = "researcher"
+
+    def readers(self, sides: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ...]:
+        """Return the names of the parties that read the answer; none where the researcher does. `sides` are names."""
+        if self.answer == "researcher":
+            return ()
+        return sides[self.attributes if self.answer == "attributes" else 1 - self.attributes]
 
     @field_validator("largest")
     @classmethod
@@ -214,6 +223,10 @@ class Plan(Value):
     def side(self, number: int) -> tuple[str, ...]:
         """Return the names of the parties on one side of the join."""
         return tuple(one.name for one in self.participants if one.side == number)
+
+    def answered(self) -> tuple[str, ...]:
+        """Return the names of the parties that read the answer of a join; none where the researcher does."""
+        return self.join.readers((self.side(0), self.side(1))) if self.join is not None else ()
 
     def leaks(self) -> tuple[Leak, ...]:
         """Return every leak of the plan once, in order of first appearance."""

@@ -4,18 +4,22 @@ Nothing is negotiated: a plan that names another protocol, version or step is re
 here together with the code that runs them).
 """
 
+from collections.abc import Iterable
+
 from policies.errors import InvalidInput
-from policies.plan import JoinPlan, Leak, LeakKind, Plan, Role, Step
+from policies.plan import Answered, JoinPlan, Leak, LeakKind, Plan, PlanNoise, Role, Step
 
 MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
 PLAIN_SUM = ("plain", "plain-sum", 1)
 JOINED_SUM = ("encrypted", "psi-joined-bfv-sum", 1)
+ANSWER_STEP = "query.answer"  # of the parties that read the answer of a join, where the researcher does not
 JOIN_ROUNDS = 6  # exchanges of mail between the two sides; the engines differ in which of them carry anything
 _TRAINERS_LEARN = (LeakKind.EXAMPLE_COUNT, LeakKind.JOINT_UPDATE, LeakKind.JOINT_MODEL, LeakKind.JOINT_METRICS)
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
 KEY_MODES = {"train": ("shared", "holder"), "query": ("holder",)}
 
 
-def steps_of(kind: str, mode: str, rounds: int, *, joined: bool = False) -> tuple[Step, ...]:
+def steps_of(kind: str, mode: str, rounds: int, join: JoinPlan | None = None) -> tuple[Step, ...]:
     """The steps of a job: `kind` train or query, `mode` encrypted or plain; rounds count from 1, the others once."""
 
     def once(name: str) -> Step:
@@ -23,8 +27,9 @@ def steps_of(kind: str, mode: str, rounds: int, *, joined: bool = False) -> tupl
 
     train = Step(name="train", max_count=rounds, first=1)
     if kind == "query":
-        matching = (Step(name="query.join", max_count=JOIN_ROUNDS, first=1),) if joined else ()
-        return once("query.start"), *matching, once("query.count"), once("query.release")
+        matching = (Step(name="query.join", max_count=JOIN_ROUNDS, first=1),) if join else ()
+        opening = (once(ANSWER_STEP),) if join and join.answer != "researcher" else ()
+        return once("query.start"), *matching, once("query.count"), once("query.release"), *opening
     if mode == "plain":
         return once("query.initial"), train, Step(name="evaluate", max_count=rounds, first=1)
     return once("query.start"), once("query.census"), train, once("evaluate"), once("query.finish")
@@ -33,9 +38,8 @@ def steps_of(kind: str, mode: str, rounds: int, *, joined: bool = False) -> tupl
 def leaks_of(plan: Plan) -> frozenset[tuple[Role, LeakKind]]:
     """Who learns what by the protocol itself: a plan that leaves one of these out understates what it leaks."""
     if plan.kind == "query":
-        released = LeakKind.EXACT_AGGREGATE if plan.noise.mechanism == "none" else LeakKind.NOISED_AGGREGATE
-        learned = {(Role.PARTY, LeakKind.GROUP_COUNTS), (Role.RESEARCHER, LeakKind.GROUP_COUNTS)}
-        return frozenset(learned | {(Role.RESEARCHER, released)})
+        released = released_leaks(plan.noise, plan.answered())
+        return frozenset({(Role.PARTY, LeakKind.GROUP_COUNTS)} | {(leak.who, leak.what) for leak in released})
     parties = {(Role.PARTY, what) for what in _TRAINERS_LEARN}
     owner = {(Role.RESEARCHER, LeakKind.JOINT_MODEL), (Role.RESEARCHER, LeakKind.JOINT_METRICS)}
     if plan.protection.parameters.get("key_mode") == "holder":
@@ -45,7 +49,36 @@ def leaks_of(plan: Plan) -> frozenset[tuple[Role, LeakKind]]:
     return frozenset(parties | owner)
 
 
-def join_leaks(join: JoinPlan, sides: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[Leak, ...]:
+def answered_by(recipients: Iterable[str], consortium: str, join: JoinPlan, sides: Sides) -> Answered:
+    """Who reads the answer of a join, by the `recipients` (SPIFFE IDs) of its order; `sides` are names of parties.
+
+    A person who asks reads it, and may hand it to the other recipients. Where there are parties alone they read it
+    themselves. Raises InvalidInput unless they are one whole side of the join.
+    """
+    root, named = f"spiffe://{consortium}/party/", set(recipients)
+    if not all(one.startswith(root) for one in named):
+        return "researcher"
+    found = next((number for number, side in enumerate(sides) if {root + name for name in side} == named), None)
+    if found is None:
+        ways = " or ".join(", ".join(sorted(side)) for side in sides)
+        what = "the answer of a join is read by all parties of one side, or by the person who asks"
+        raise InvalidInput(what, where="job: recipients", right=f"{ways}, or yourself")
+    return "attributes" if found == join.attributes else "values"
+
+
+def released_leaks(noise: PlanNoise, readers: tuple[str, ...]) -> tuple[Leak, ...]:
+    """What becomes known of the groups that are large enough: to the parties `readers`, or else to the researcher.
+
+    Those parties see the joint counts of every group anyway.
+    """
+    what = LeakKind.EXACT_AGGREGATE if noise.mechanism == "none" else LeakKind.NOISED_AGGREGATE
+    about = "groups of at least the minimum size"
+    if readers:
+        return (Leak(who=Role.PARTY, what=what, about=about, learners=readers),)
+    return tuple(Leak(who=Role.RESEARCHER, what=one, about=about) for one in (LeakKind.GROUP_COUNTS, what))
+
+
+def join_leaks(join: JoinPlan, sides: Sides) -> tuple[Leak, ...]:
     """What the parties of a join learn of each other's tables; `sides` are the names of the parties by side.
 
     Both engines show the attribute side which positions of a secretly permuted table fall into which of its groups:
@@ -81,7 +114,8 @@ def _check_join(plan: Plan) -> None:
         return
     if plan.kind != "query" or not all(sides):
         raise InvalidInput("a join needs a query and parties on both sides", right="a plan made by this version")
-    unsaid = set(join_leaks(join, sides)) - set(plan.leaks())
+    told = (*join_leaks(join, sides), *released_leaks(plan.noise, plan.answered()))
+    unsaid = set(told) - set(plan.leaks())
     if unsaid:
         what = min(leak.what for leak in unsaid)
         raise InvalidInput(f"the plan does not say that the join shows {what}", right="a plan made by this version")
@@ -109,5 +143,5 @@ def check_protocol(plan: Plan, rounds: int) -> None:
         who, what = min(unsaid)
         raise InvalidInput(f"the plan does not say that the {who} learns {what}", right="a plan made by this version")
     _check_join(plan)
-    if plan.steps != steps_of(plan.kind, protection.mode, rounds, joined=plan.join is not None):
+    if plan.steps != steps_of(plan.kind, protection.mode, rounds, plan.join):
         raise InvalidInput("the plan's steps are not the protocol's", right="a plan made by this version")

@@ -10,7 +10,7 @@ import duckdb
 from compliance.budget import BudgetLedger
 from examples.demo.show import Show
 from examples.members import example_job
-from federation.answers import Answer
+from inbond.answers import Answer
 from inbond.errors import Refused
 from policies.job import JobSpec
 

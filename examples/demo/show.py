@@ -8,8 +8,8 @@ from typing import Any
 
 from examples.consortium import Consortium
 from examples.demo.stage import Stage, Work
-from federation.answers import Answer
-from federation.client import Researcher, TrainedModel
+from federation.client import Researcher, Result, TrainedModel
+from inbond.answers import Answer
 from inbond.console import size
 from policies.job import JobSpec
 from policies.protocols import JOIN_ROUNDS
@@ -49,7 +49,7 @@ class Show:
     real: bool
     costs: list[Cost] = field(default_factory=list)
 
-    def run(self, spec: JobSpec, heard: Heard = lambda _event, _work: None) -> Answer | TrainedModel:
+    def run(self, spec: JobSpec, heard: Heard = lambda _event, _work: None) -> Result:
         """Submit a job, follow it with a bar, open its result. `heard` is told every event.
 
         Raises Refused, JobFailed or PeerViolation.

@@ -14,7 +14,7 @@ from inbond.errors import ConfigError, InbondError
 from inbond.v1 import control_pb2 as wire
 from policies.canonical import canonical
 from policies.query.finishing import ValueType
-from tests.federation.test_answers import PLAN, made
+from tests.inbond.test_answers import PLAN, made
 
 TYPES = {"country": ValueType("text"), "n": ValueType("number", 0), "total": ValueType("number", 2)}
 ROWS = ({"country": "DE", "n": 12, "total": Decimal("10.50")}, {"country": "FR", "n": 7, "total": None})

@@ -8,7 +8,7 @@ import typer
 from federation.client import Explanation
 from federation.explaining import show_explanation
 from policies.plan import JoinPlan, Leak, LeakKind, Role
-from tests.federation.test_answers import PLAN
+from tests.inbond.test_answers import PLAN
 
 YES = {"permitted": True, "effect": "permit", "reasons": ["fine"], "policies": []}
 NO = {"permitted": False, "effect": "deny", "reasons": ["no purpose", "no budget"], "policies": []}

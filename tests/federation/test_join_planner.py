@@ -8,7 +8,8 @@ from federation.planner import make_plan
 from policies.contract import DataContract
 from policies.errors import InvalidInput
 from policies.plan import MAX_KEYS, JoinPlan, LeakKind, Plan, Role
-from tests.policies.samples import contract, order, query_spec
+from tests.federation.test_planner import decide
+from tests.policies.samples import contract, membership, order, query_spec
 
 ALL = ["set size bucket", "group counts", "intersection size", "intersection members"]
 HIDDEN = ALL[:3]
@@ -114,3 +115,49 @@ def test_hidden_matching_has_a_limit_of_combinations() -> None:
     assert both.attributes == 0  # the fees would be weights
     with pytest.raises(InvalidInput, match="combinations of groups and weights"):
         plan(COUNT, orders(rows_per_key=2000), payments(), matching="hidden")
+
+
+PARTY = "spiffe://acme.example/party/"
+
+
+def placed(*parties: str, country: str = "DE") -> list[dict[str, str]]:
+    return [{"id": PARTY + name, "country": country} for name in parties]
+
+
+@pytest.mark.parametrize(("readers", "answer"), [(("m1", "m2"), "attributes"), (("p1",), "values")])
+def test_the_parties_of_one_side_read_the_answer_where_they_are_the_recipients(
+    readers: tuple[str, ...], answer: str
+) -> None:
+    found = plan(recipients=placed(*readers))
+    assert found.join is not None
+    assert (found.join.answer, found.answered()) == (answer, readers)
+    assert [step.name for step in found.steps][-2:] == ["query.release", "query.answer"]
+    assert not [leak for leak in found.leaks() if leak.who is Role.RESEARCHER]
+    exact = {reader.id for reader in found.readers if reader.object is LeakKind.EXACT_AGGREGATE}
+    assert exact == {PARTY + name for name in readers}
+
+
+@pytest.mark.parametrize("readers", [("m1",), ("m1", "m2", "p1"), ("m9",)])
+def test_other_parties_than_one_whole_side_are_refused(readers: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidInput, match=r"job: recipients: .* read by all parties of one side.*m1, m2 or p1, or"):
+        plan(recipients=placed(*readers))
+
+
+def test_a_party_reads_where_its_tables_are() -> None:
+    with pytest.raises(InvalidInput, match=r"`p1` is not in FR; \{id: spiffe://acme.example/party/p1, country: DE\}"):
+        plan(recipients=placed("p1", country="FR"))
+
+
+@pytest.mark.parametrize("answer", ["researcher", "attributes"])
+def test_a_plan_that_places_the_answer_elsewhere_than_ordered_is_bound_to_nothing(answer: str) -> None:
+    """A coordinator cannot turn an answer over to others than those its author signed for."""
+    ordered = order(query_spec(sql=COUNT, recipients=placed("p1")))
+    other = plan(recipients=placed("m1", "m2")) if answer == "attributes" else plan()
+    moved = other.model_copy(update={"job": ordered.digest()})
+    members, held = membership(parties=frozenset({"m1", "m2", "p1"})), {"orders": orders()}
+    as_ordered, moved_there = (
+        decide(ordered, made, payments(), membership=members, contracts=held)
+        for made in (plan(recipients=placed("p1")), moved)
+    )
+    assert as_ordered.permitted
+    assert moved_there.determining == ("binding",)

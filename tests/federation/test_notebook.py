@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import federation
-from federation.answers import Answer
 from federation.catalogue import PartyEntry
 from federation.notebook import Session
+from inbond.answers import Answer
 from inbond.errors import ConfigError
 from policies.job import JobSpec
 from policies.query.finishing import ValueType
 from tests.bad_input.homes import CONSORTIUM, certified_home
-from tests.federation.test_answers import made
+from tests.inbond.test_answers import made
 from tests.policies.samples import contract
 from tests.support.authority import TestAuthority
 

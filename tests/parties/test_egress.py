@@ -7,10 +7,11 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from inbond.errors import Refused
-from inbond.records import blob_record, settings
-from parties.egress import MAX_TOKEN, check
+from inbond.records import TO, blob_record, settings
+from parties.egress import MAX_TOKEN, PLACED, SHARE_BYTES, check
 from protocols import bfv
 from protocols.masking import EpochKey
+from protocols.pair import OVERHEAD
 from protocols.params import SHARED_2048
 from protocols.secure_sum import SumSpec
 
@@ -102,3 +103,26 @@ def test_a_token_has_a_size() -> None:
     content = RecordDict({"roster": settings(echo=["x" * (MAX_TOKEN + 1)]), "boxes": settings(p2=b"")})
     with pytest.raises(Refused):
         check("encrypted", "query.start", content, None)
+
+
+def _placed(box: bytes, reader: str = "p2") -> RecordDict:
+    return RecordDict({TO + reader: blob_record(box), "receipt": settings(box=b"receipt")})
+
+
+def test_a_share_of_an_answer_goes_to_its_readers_alone_and_has_its_size() -> None:
+    whole, readers = bytes(SHARE_BYTES * SPEC.exact + OVERHEAD), frozenset({"p2"})
+    check(PLACED, "query.release", _placed(whole), SPEC, readers)
+    for content in (_placed(whole + b"x"), _placed(whole[1:]), _placed(whole, "p3")):
+        with pytest.raises(Refused):
+            check(PLACED, "query.release", content, SPEC, readers)
+    with pytest.raises(Refused):
+        check("encrypted", "query.release", _placed(whole), SPEC, readers)
+
+
+def test_nothing_leaves_with_an_answer_that_is_read_here(blob: bytes) -> None:
+    check(PLACED, "query.answer", RecordDict(), None)
+    for content in (_contribution(blob), _placed(b"x" * OVERHEAD)):
+        with pytest.raises(Refused):
+            check(PLACED, "query.answer", content, None, frozenset({"p2"}))
+    with pytest.raises(Refused, match="nothing is promised"):
+        check("encrypted", "query.answer", RecordDict(), None)

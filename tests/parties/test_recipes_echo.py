@@ -55,6 +55,7 @@ def run(answer: Answer) -> Context:
         "strategy": "FedAvg",
         "owner_opens": False,
         "joined": False,
+        "placed": False,
     }
     state = RecordDict({JOB: settings(parties=list(PARTIES), verdicts=[""] * len(PARTIES))})
     context = Context(run_id=1, node_id=flower.SERVER_NODE_ID, node_config={}, state=state, run_config=config)

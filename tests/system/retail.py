@@ -57,10 +57,12 @@ def member(name: str, data: Path) -> Member:
     )
 
 
-def united(data: Path) -> duckdb.DuckDBPyConnection:
-    """All rows of all parties in one place, with their `owner`: what nobody has."""
+def united(
+    data: Path, merchants: tuple[str, ...] = MERCHANTS, firms: tuple[str, ...] = FIRMS
+) -> duckdb.DuckDBPyConnection:
+    """All rows of these parties in one place, with their `owner`: what nobody has."""
     connection = duckdb.connect(":memory:")
-    for owners, name in ((MERCHANTS, "orders"), (FIRMS, "order_payments")):
+    for owners, name in ((merchants, "orders"), (firms, "order_payments")):
         rows = " UNION ALL ".join(f"SELECT *, '{one}' AS owner FROM '{data / one / name}.parquet'" for one in owners)
         connection.execute(f"CREATE TABLE {name} AS {rows}")
     return connection

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from examples.consortium import COORDINATOR
-from federation.answers import Answer
 from federation.client import TrainedModel
+from inbond.answers import Answer
 from inbond.errors import InbondError
 from inbond.node import Node
 from parties.job_context import JobVault

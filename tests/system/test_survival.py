@@ -11,8 +11,8 @@ import pytest
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from examples.consortium import COORDINATOR
-from federation.answers import Answer
 from federation.client import Researcher, TrainedModel
+from inbond.answers import Answer
 from tests.system.processes import alive, children, module
 from tests.system.world import (
     FIRMS,

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from federation.answers import Answer, as_json, as_text
 from federation.planner import make_plan
+from inbond.answers import Answer, as_json, as_text
 from inbond.errors import ConfigError, InbondError
 from policies.query.finishing import ValueType
 from tests.policies.samples import contract, order

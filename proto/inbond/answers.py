@@ -1,4 +1,4 @@
-"""The answer of a joint query: the rows released to this researcher, and to nobody else, as tables of any kind.
+"""The answer of a joint query: the rows released to its readers, and to nobody else, as tables of any kind.
 
 Types come from the compiled query, never from the rows: an answer without rows, or whose values are all suppressed, has
 the same table as any other. Whole numbers and decimals (money) stay exact.
@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from inbond.errors import ConfigError, InbondError
+from inbond.joint_query import Hidden, Table
 from policies.plan import Plan
+from policies.query.compiled import ROWS, Compiled
 from policies.query.finishing import Kind, ValueType
 
 DIGITS = 38  # of Arrow's decimal128 (Columnar.fbs, table Decimal), as many as DuckDB's widest DECIMAL has
@@ -60,6 +62,12 @@ class Answer:
         except (pa.ArrowInvalid, OverflowError):
             right = "CAST(.. AS DOUBLE) in the SQL, or `rows`, which have it exactly"
             raise InbondError(f"`{name}` has a number that does not fit {kind}", where="answer", right=right) from None
+
+
+def answer_of(query: Compiled, job: str, plan: Plan, joint: Table, hidden: Hidden) -> Answer:
+    """The answer that the joint table (groups, slots) gives, without its `hidden` cells."""
+    suppressed = int(hidden[:, ROWS].sum())
+    return Answer(job, query.outputs, query.rows(joint, hidden), suppressed, plan, query.finish.types)
 
 
 def arrow_type(of: ValueType) -> pa.DataType:

@@ -1,6 +1,6 @@
-"""Results as files on the researcher's machine: the ending says how, and no file is ever half written or lost.
+"""Results as files on the reader's machine: the ending says how, and no file is ever half written or lost.
 
-What is written is the researcher's own result; on the machine, too, only its user may read it (mode 0600).
+What is written is the reader's own result; on the machine, too, only its user may read it (mode 0600).
 """
 
 import csv
@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import save
 
-from federation.answers import Answer, as_json, as_text
-from federation.client import TrainedModel
+from inbond.answers import Answer, as_json, as_text
 from inbond.errors import ConfigError
 from inbond.keystore import write_private
 
@@ -41,19 +39,19 @@ def check_out(out: Path | None, kind: str = "", *, force: bool = False) -> None:
         raise ConfigError("is there already", where=str(out), right=right)
 
 
-def write_result(found: Answer | TrainedModel, out: Path, *, force: bool = False) -> None:
-    """Write an answer (.csv, .json, .parquet) or a model (.safetensors) to `out`, whole or not at all.
+def write_answer(found: Answer, out: Path, *, force: bool = False) -> None:
+    """Write an answer (.csv, .json, .parquet) to `out`, whole or not at all.
 
     In CSV what is suppressed or NULL is empty, and a histogram is JSON text. Raises ConfigError.
     """
-    kind = "train" if isinstance(found, TrainedModel) else "query"
-    check_out(out, kind, force=force)
-    content = _model(found) if isinstance(found, TrainedModel) else _WRITERS[out.suffix](found)
-    write_private(out, content)  # beside it first, then renamed
+    check_out(out, "query", force=force)
+    write_private(out, _WRITERS[out.suffix](found))  # beside it first, then renamed
 
 
-def _model(found: TrainedModel) -> bytes:
-    return found.safetensors or save({"parameters": found.parameters})
+def write_model(content: bytes, out: Path, *, force: bool = False) -> None:
+    """Write a model (.safetensors) to `out`, whole or not at all. Raises ConfigError."""
+    check_out(out, "train", force=force)
+    write_private(out, content)
 
 
 def _csv(found: Answer) -> bytes:
