@@ -35,6 +35,14 @@ _PARAMETERS: dict[ObligationKind, tuple[str, ...]] = {
 }
 
 
+class _Failed(Exception):
+    """Carries a decision past the cache; it never leaves the engine."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__()
+        self.decision = decision
+
+
 class Engine:
     """Answers requests under one bundle. A new bundle means a new engine, and so an empty cache.
 
@@ -46,19 +54,31 @@ class Engine:
         self._parsed: Callable[[EntitySet], cedarpy.Entities] = (
             sibling._parsed if sibling else lru_cache(maxsize=PARSED_SIZE)(self._parse)
         )
-        self._kept = lru_cache(maxsize=CACHE_SIZE)(self._decide)
+        self._kept = lru_cache(maxsize=CACHE_SIZE)(self._sound)
 
     def decide(self, requests: Sequence[AccessRequest], entities: EntitySet) -> Decision:
         """Decide all of `requests` together: one denial denies, obligations add up; nothing asked, denied."""
         return self._decide(tuple(requests), entities)
 
     def decide_cached(self, requests: tuple[AccessRequest, ...], entities: EntitySet) -> Decision:
-        """Do as `decide` does, from memory where the same question was asked of the same policies before."""
-        return self._kept(requests, entities)
+        """Do as `decide` does, from memory where the same question was asked of the same policies before.
+
+        A decision that failed is not remembered: what went wrong may be gone when the question is asked again.
+        """
+        try:
+            return self._kept(requests, entities)
+        except _Failed as failed:
+            return failed.decision
 
     def prepare(self, entities: EntitySet) -> None:
         """Parse `entities` now, so that deciding finds them ready; raises ValueError when the schema refuses them."""
         self._parsed(entities)
+
+    def _sound(self, requests: tuple[AccessRequest, ...], entities: EntitySet) -> Decision:
+        decision = self._decide(requests, entities)
+        if decision.errors:
+            raise _Failed(decision)
+        return decision
 
     def _decide(self, requests: tuple[AccessRequest, ...], entities: EntitySet) -> Decision:
         if not requests:
@@ -89,14 +109,15 @@ class Engine:
         return Decision(
             effect=effect,
             determining=determining,
-            reasons=tuple(self._reason(policy_id, request.about) for policy_id in determining),
+            reasons=tuple(self._reason(policy_id, request) for policy_id in determining),
             obligations=self._obligations(determining, request) if effect is Effect.PERMIT else (),
             fingerprint=self.bundle.fingerprint,
         )
 
-    def _reason(self, policy_id: str, about: str) -> Reason:
+    def _reason(self, policy_id: str, request: AccessRequest) -> Reason:
         note = self.bundle.notes[policy_id]
-        return Reason(policy_id, note.reason, note.article, note.remedy, about)
+        remedy = dict(request.remedies).get(policy_id, note.remedy)
+        return Reason(policy_id, note.reason, note.article, remedy, request.about)
 
     def _obligations(self, determining: tuple[str, ...], request: AccessRequest) -> tuple[Obligation, ...]:
         kinds = {kind for policy_id in determining for kind in self.bundle.notes[policy_id].obligations}

@@ -21,7 +21,11 @@ def _together(reasons: tuple[Reason, ...]) -> list[Reason]:
     for reason in reasons:
         found.setdefault(reason.policy_id, []).append(reason)
     return [
-        replace(same[0], about="; ".join(dict.fromkeys(one.about for one in same if one.about)))
+        replace(
+            same[0],
+            about="; ".join(dict.fromkeys(one.about for one in same if one.about)),
+            remedy="; and ".join(dict.fromkeys(one.remedy for one in same if one.remedy)),
+        )
         for same in found.values()
     ]
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from policies.contract import Column, JoinKey, JoinLeak, PublishedContract, Use
 from policies.errors import InvalidInput
@@ -16,8 +17,10 @@ from policies.job import JobOrder
 from policies.plan import JoinPlan, Leak, LeakKind, Plan, Reader
 from policies.protocols import answered_by
 from policies.query.compiling import compile_query
-from policies.query.reading import parse
+from policies.query.paths import outputs_of, path_of
+from policies.query.reading import Query, parse
 from policies.query.scope import Offer
+from policies.remedies import Remedies, column_remedies, join_remedies
 from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Facts
 
 UNLIMITED = 2**62
@@ -72,6 +75,12 @@ class _Case:
     @property
     def dataset(self) -> EntityRef:
         return EntityRef("Dataset", f"{self.party}/{self.contract.dataset}")
+
+    @cached_property
+    def query(self) -> Query | None:
+        """The order's statement; None for a training. Raises InvalidInput."""
+        spec = self.order.spec
+        return parse(spec.sql, "job: sql", spec.parameters) if spec.sql is not None else None
 
     @property
     def common(self) -> Facts:
@@ -172,10 +181,9 @@ def _names_the_readers(case: _Case) -> bool:
 
 def _covers_the_query(case: _Case) -> bool:
     """Whether the plan says the query, every use of a column and every condition, as they follow from the order."""
-    spec, plan = case.order.spec, case.plan
-    if spec.sql is None:
+    plan, query = case.plan, case.query
+    if query is None:
         return plan.sql is None
-    query = parse(spec.sql, "job: sql", spec.parameters)
     owners = {name: tuple(one.name for one in plan.participants if one.contract(name)) for name in query.datasets}
     catalogue = {name: Offer(case.contracts[name], held) for name, held in owners.items() if name in case.contracts}
     try:
@@ -205,7 +213,10 @@ def _answered_by(case: _Case, join: JoinPlan) -> str:
 
 def _use(case: _Case, column: str, use: str) -> AccessRequest:
     context: Facts = (*case.common, ("use", use))
-    return AccessRequest(case.user, "use", _column_ref(case, column), context, f"column `{column}`, use {use}")
+    path = path_of(case.query, case.contract.dataset, column) if case.query is not None else ""
+    about = f"column `{column}`, use {use}" + (f", read by {path}" if path else "")
+    remedies = column_remedies(case.party, column, use, path)
+    return AccessRequest(case.user, "use", _column_ref(case, column), context, about, remedies)
 
 
 def _reveal(case: _Case, leak: Leak) -> AccessRequest:
@@ -215,8 +226,21 @@ def _reveal(case: _Case, leak: Leak) -> AccessRequest:
         ("joined", bool(leak.learners)),
         ("granted", _granted(case, leak.what.value, leak.learners)),
     )
-    about = f"{leak.who} learns {leak.what}" + (f" of {leak.about}" if leak.about else "")
-    return AccessRequest(EntityRef("Learner", leak.who.value), "reveal", case.dataset, context, about)
+    who = ", ".join(leak.learners) or leak.who
+    about = f"{who} {'learn' if len(leak.learners) > 1 else 'learns'} {leak.what}"
+    about += f": {leak.about}" if leak.about else ""
+    remedies = _grants(case, leak.what, leak.learners)
+    if remedies and case.query is not None:
+        about += f", in the join on {', '.join(map('`{}`'.format, _keys(case)))} for {outputs_of(case.query)}"
+    return AccessRequest(EntityRef("Learner", leak.who.value), "reveal", case.dataset, context, about, remedies)
+
+
+def _grants(case: _Case, what: LeakKind, learners: tuple[str, ...]) -> Remedies:
+    """What would let the keys of this table show `what` to `learners`; nothing where no key can grant it."""
+    if case.plan.join is None or not learners or what.value not in set(JoinLeak):
+        return ()
+    fast = case.order.spec.matching == "fast"
+    return join_remedies(case.party, _keys(case), JoinLeak(what.value), learners, fast=fast)
 
 
 def _granted(case: _Case, what: str, learners: tuple[str, ...]) -> bool:
@@ -224,14 +248,14 @@ def _granted(case: _Case, what: str, learners: tuple[str, ...]) -> bool:
     others = [name for name in learners if name != case.party]
     if what not in set(JoinLeak):
         return False
-    return all(JoinLeak(what) in (key.grants(name) or ()) for key in _keys(case) for name in others)
+    return all(JoinLeak(what) in (key.grants(name) or ()) for key in _keys(case).values() for name in others)
 
 
-def _keys(case: _Case) -> list[JoinKey]:
-    """The join keys of this table that the plan uses."""
+def _keys(case: _Case) -> dict[str, JoinKey]:
+    """The join keys of this table that the plan uses, by column."""
     used = {item.column for item in case.plan.columns if (item.dataset, item.use) == (case.contract.dataset, Use.JOIN)}
-    found = (column.key for name, column in case.contract.columns.items() if name in used)
-    return [key for key in found if key is not None]
+    held = case.contract.columns.items()
+    return {name: column.key for name, column in held if name in used and column.key is not None}
 
 
 def _concerns(case: _Case, reader: Reader) -> bool:
@@ -253,7 +277,8 @@ def _receive(case: _Case, reader: Reader) -> AccessRequest:
         ("granted", _granted(case, reader.object.value, (reader.id.rsplit("/", 1)[-1],))),
     )
     about = f"{reader.id} reads {reader.object} in {reader.country}"
-    return AccessRequest(_reader_ref(reader), "receive", case.dataset, context, about)
+    remedies = _grants(case, reader.object, (reader.id.rsplit("/", 1)[-1],))
+    return AccessRequest(_reader_ref(reader), "receive", case.dataset, context, about, remedies)
 
 
 def _reader_ref(reader: Reader) -> EntityRef:

@@ -54,13 +54,18 @@ def fact_json(value: Fact) -> Any:
 
 @dataclass(frozen=True)
 class AccessRequest:
-    """One question. `about` says for people which column, reader or leak it concerns."""
+    """One question. `about` says for people which column, reader or leak it concerns.
+
+    `remedies` are (policy id, smallest change that would pass) where one can be named that is more than the policy's
+    own remedy.
+    """
 
     principal: EntityRef
     action: str
     resource: EntityRef
     context: Facts
     about: str = ""
+    remedies: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def context_json(self) -> str:

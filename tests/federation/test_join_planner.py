@@ -7,6 +7,7 @@ import pytest
 from federation.planner import make_plan
 from policies.contract import DataContract
 from policies.errors import InvalidInput
+from policies.explain import explain
 from policies.plan import MAX_KEYS, JoinPlan, LeakKind, Plan, Role
 from tests.federation.test_planner import decide
 from tests.policies.samples import contract, membership, order, query_spec
@@ -161,3 +162,50 @@ def test_a_plan_that_places_the_answer_elsewhere_than_ordered_is_bound_to_nothin
     )
     assert as_ordered.permitted
     assert moved_there.determining == ("binding",)
+
+
+def refusal(plan_: Plan, held: DataContract, dataset: str, other: DataContract, **fields: Any) -> tuple[str, ...]:
+    """What p1 or m1 says, in sentences."""
+    ordered = order(query_spec(sql=COUNT, **fields))
+    decision = decide(
+        ordered,
+        plan_.model_copy(update={"job": ordered.digest()}),
+        held,
+        "p1" if dataset == "payments" else "m1",
+        membership=membership(parties=frozenset({"m1", "m2", "p1"})),
+        contracts={other.dataset: other},
+    )
+    assert not decision.permitted
+    return explain(decision)
+
+
+def test_a_refused_join_is_traced_from_what_was_asked_to_the_grant_that_is_missing() -> None:
+    silent = payments(HIDDEN[:2])
+    told = refusal(plan(COUNT, orders(HIDDEN), silent, matching="fast"), silent, "payments", orders(), matching="fast")
+    by_rule = {rule: one for one in told for rule in ("join-leak", "output-kind", "readable-object") if rule in one}
+    assert set(by_rule.values()) == set(told)
+    path = "in the join on `order_id` for `o.country`, `COUNT(*) AS n`, `SUM(p.fee) AS fee`"
+    assert "m1, m2 learn intersection members: which of its own keys" in by_rule["join-leak"]
+    assert path in by_rule["join-leak"]
+    grant = "p1 can grant m1, m2 `intersection members` under `columns: order_id: key: counterparts`"
+    assert f"{grant}, or ask with `matching: auto`" in by_rule["join-leak"]
+    granted = payments([*HIDDEN[:2], "intersection members"])
+    passing = plan(COUNT, orders(HIDDEN), granted, matching="fast")
+    assert decide(
+        order(query_spec(sql=COUNT, matching="fast")),
+        passing,
+        granted,
+        membership=membership(parties=frozenset({"m1", "m2", "p1"})),
+        contracts={"orders": orders()},
+    ).permitted
+
+
+def test_a_column_that_may_not_be_used_so_is_traced_to_the_parts_that_read_it() -> None:
+    sql = "SELECT customer, COUNT(*) AS n FROM orders GROUP BY customer"
+    pointing = {"type": "text", "class": "pseudonymous", "uses": ["group"], "domain": ["a", "b"]}
+    held = contract(columns={"customer": pointing})
+    ordered = order(query_spec(sql=sql))
+    made = make_plan(ordered, {name: {"orders": held} for name in ("p1", "p2", "p3")})
+    (told,) = explain(decide(ordered, made, held))
+    assert "column `customer`, use group, read by `customer`, `GROUP BY customer`" in told
+    assert "group by a public, operational or commercial column, or leave out `customer`, `GROUP BY customer`" in told
