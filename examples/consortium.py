@@ -52,13 +52,17 @@ class NodeFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them."""
+    """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them.
+
+    `standing` is a person's organisation and role, as the authority is told to certify.
+    """
 
     name: str
     country: str
     contracts: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, Path] = field(default_factory=dict)
     user: bool = False
+    standing: tuple[str, str] | None = None
 
 
 def free_ports(count: int) -> list[int]:
@@ -114,7 +118,7 @@ class Consortium:
             where = ("--consortium", NAME, "--country", member.country)
             self.command(role, "init", member.name, *where, home=member.name)
             self._furnish(member)
-            self._join(member.name, role, f"{role}/{member.name}")
+            self._join(member.name, role, f"{role}/{member.name}", member.standing)
 
     def _furnish(self, member: Member) -> None:
         folder = self.home(member.name)
@@ -124,10 +128,11 @@ class Consortium:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(source.read_bytes())
 
-    def _join(self, home: str, role: str, identity: str) -> None:
+    def _join(self, home: str, role: str, identity: str, standing: tuple[str, str] | None = None) -> None:
+        told = ("--organisation", standing[0], "--role", standing[1]) if standing else ()
         hosts = ("--dns", "localhost", "--ip", "127.0.0.1") if role == "coordinator" else ()
         coordinator = ("--coordinator", self.address)
-        invited = self.command("ca", "invite", identity, *hosts, *coordinator, "--json", home=AUTHORITY)
+        invited = self.command("ca", "invite", identity, *hosts, *coordinator, *told, "--json", home=AUTHORITY)
         self.command(role, "join", json.loads(invited)["invitation"], home=home)
 
     # running

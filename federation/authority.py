@@ -67,6 +67,7 @@ from inbond.v1 import authority_pb2_grpc as wire_grpc
 from policies import denylist
 from policies.certificates import (
     MAX_AUTHORITY_DAYS,
+    NOBODY,
     SERVING_ROLES,
     PublicKey,
     authority_domain,
@@ -79,7 +80,7 @@ from policies.certificates import (
     to_pem,
 )
 from policies.errors import InvalidIdentity, InvalidInput
-from policies.identity import DenyList, PeerIdentity, SpiffeId, TrustStore, load_certificate
+from policies.identity import DenyList, PeerIdentity, SpiffeId, Standing, TrustStore, load_certificate
 
 Record = Callable[[str, Mapping[str, Any]], None]
 M = TypeVar("M", bound=Message)
@@ -110,7 +111,7 @@ members = Table(
     metadata,
     Column("spiffe_id", String(300), primary_key=True),
     Column("bound", String(64), nullable=False),  # SHA-256 over both public keys
-    Column("hosts", Text, nullable=False),  # JSON [[dns], [ips]]: what its certificates may carry
+    Column("hosts", Text, nullable=False),  # JSON [[dns], [ips], organisation, role]: what its certificates carry
     Column("joined", Float, nullable=False),
 )
 certificates = Table(
@@ -156,6 +157,7 @@ class Member:
     joined: datetime
     not_after: datetime | None
     revoked: bool
+    standing: Standing = NOBODY
 
 
 def no_record(_event: str, _details: Mapping[str, Any]) -> None:
@@ -294,9 +296,10 @@ class Authority:
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
         coordinator_address: str = "",
+        standing: Standing = NOBODY,
     ) -> Invitation:
         """A single-use invitation for a name; raises ConfigError for a name that cannot join."""
-        self._check_invitable(spiffe_id, dns, ips)
+        self._check_invitable(spiffe_id, dns, ips, standing)
         if coordinator_address:
             check_address(coordinator_address)
         secret, now = new_secret(), self._clock()
@@ -307,12 +310,13 @@ class Authority:
         row = {
             "key_hash": _hash(public_half(secret)),
             "spiffe_id": str(spiffe_id),
-            "hosts": _hosts(dns, ips),
+            "hosts": _hosts(dns, ips, standing),
             "expires": invitation.expires.timestamp(),
         }
         with self._change() as connection:
             connection.execute(insert(invitations).values(**row))
-            self._record("invitation.created", {"id": str(spiffe_id), "expires": invitation.expires.isoformat()})
+            details = {"id": str(spiffe_id), "expires": invitation.expires.isoformat(), **_said(standing)}
+            self._record("invitation.created", details)
         return invitation
 
     def enrol(self, key: bytes, tls_request: bytes, signing_request: bytes, proof: bytes) -> Issued:
@@ -349,10 +353,11 @@ class Authority:
         *,
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
+        standing: Standing = NOBODY,
     ) -> Issued:
         """Certify requests that the operator carried here; raises ConfigError or InvalidIdentity."""
-        self._check_invitable(spiffe_id, dns, ips)
-        keys, hosts = _keys(tls_request, signing_request), _hosts(dns, ips)
+        self._check_invitable(spiffe_id, dns, ips, standing)
+        keys, hosts = _keys(tls_request, signing_request), _hosts(dns, ips, standing)
         with self._change() as connection:
             self._bind(connection, spiffe_id, keys, hosts)
             return self._certify(connection, spiffe_id, tls_request, signing_request, hosts=hosts, how="signed offline")
@@ -407,6 +412,7 @@ class Authority:
                 datetime.fromtimestamp(row.joined, UTC),
                 datetime.fromtimestamp(ends[row.spiffe_id], UTC) if row.spiffe_id in ends else None,
                 row.spiffe_id in ids,
+                Standing(*json.loads(row.hosts)[2:]),
             )
             for row in rows
         ]
@@ -487,7 +493,8 @@ class Authority:
         signer = serialization.load_der_private_key(self._keystore.get(_key_name(number)), None)
         if not isinstance(signer, ec.EllipticCurvePrivateKey):
             raise ConfigError("not a P-256 key", where=_key_name(number), right="restore the key store")
-        dns, ips = json.loads(hosts)
+        dns, ips, *said = json.loads(hosts)
+        standing = Standing(*said)
         addresses: tuple[tuple[Sequence[str], Sequence[str]], ...] = ((dns, ips), ((), ()))
         leaves = [
             issue(
@@ -499,14 +506,23 @@ class Authority:
                 lifetime=self._leaf_lifetime,
                 dns=names[0],
                 ips=names[1],
+                standing=standing,
             )
             for request, names in zip(requests, addresses, strict=True)
         ]
         for kind, leaf in zip(("tls", "signing"), leaves, strict=True):
-            self._note(connection, spiffe_id, kind, leaf, how)
+            self._note(connection, spiffe_id, kind, leaf, how, standing)
         return Issued(*leaves)
 
-    def _note(self, connection: Connection, spiffe_id: SpiffeId, kind: str, leaf: x509.Certificate, how: str) -> None:
+    def _note(
+        self,
+        connection: Connection,
+        spiffe_id: SpiffeId,
+        kind: str,
+        leaf: x509.Certificate,
+        how: str,
+        standing: Standing,
+    ) -> None:
         serial, end = f"{leaf.serial_number:x}", leaf.not_valid_after_utc
         row = {"serial": serial, "spiffe_id": str(spiffe_id), "kind": kind, "not_after": end.timestamp()}
         connection.execute(insert(certificates).values(**row))
@@ -516,6 +532,7 @@ class Authority:
             "kind": kind,
             "not_after": end.isoformat(),
             "how": how,
+            **_said(standing),
         }
         self._record("certificate.issued", details)
 
@@ -541,8 +558,10 @@ class Authority:
         }
         connection.execute(insert(members).values(**row))
 
-    def _check_invitable(self, spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str]) -> None:
+    def _check_invitable(self, spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str], standing: Standing) -> None:
         where = str(spiffe_id)
+        if standing and spiffe_id.role != "user":
+            raise ConfigError("an organisation for a node", where=where, right="people have one: user/<name>")
         if spiffe_id.trust_domain != self.trust_domain or spiffe_id.role == "authority":
             raise ConfigError(
                 "cannot join here", where=where, right=f"a coordinator, party or user of {self.trust_domain}"
@@ -692,8 +711,13 @@ def _fingerprint(certificate: x509.Certificate) -> str:
     return _hash(to_der(certificate))
 
 
-def _hosts(dns: Sequence[str], ips: Sequence[str]) -> str:
-    return json.dumps([list(dns), list(ips)])
+def _hosts(dns: Sequence[str], ips: Sequence[str], standing: Standing = NOBODY) -> str:
+    return json.dumps([list(dns), list(ips), *([standing.organisation, standing.office] if standing else [])])
+
+
+def _said(standing: Standing) -> dict[str, str]:
+    """A person's standing as evidence has it."""
+    return {"organisation": standing.organisation, "role": standing.office} if standing else {}
 
 
 def _key_name(number: int) -> str:

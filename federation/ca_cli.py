@@ -23,7 +23,7 @@ from inbond.errors import ConfigError
 from inbond.keystore import KeyStore, Unlock
 from policies.certificates import MAX_REQUEST_BYTES, to_der, to_pem
 from policies.errors import InvalidIdentity
-from policies.identity import SpiffeId
+from policies.identity import SpiffeId, Standing
 
 STOP_SECONDS = 5.0
 UNLOCK_FILE = "unlock.key"
@@ -40,7 +40,10 @@ UnlockSetting = Annotated[
 ]
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS name in the certificate; repeatable.")]
 Ip = Annotated[list[str] | None, typer.Option("--ip", help="IP address in the certificate; repeatable.")]
+Organisation = Annotated[str, typer.Option("--organisation", help="A person's organisation, such as bank.")]
+Office = Annotated[str, typer.Option("--role", help="A person's role there: researcher, operator, officer, auditor.")]
 
+MEMBER_COLUMNS = ("name", "joined", "certified until", "state", "organisation", "role")
 DEFAULT_HOME = Path("authority")
 DEFAULT_UNLOCK = f"file:{UNLOCK_FILE}"
 
@@ -124,6 +127,8 @@ def invite(
     unlock: UnlockSetting = DEFAULT_UNLOCK,
     hours: Annotated[float, typer.Option(help="Life of the invitation.", min=0.01, max=720)] = 72,
     coordinator: Annotated[str, typer.Option(help="host:port of the coordinator, passed on.")] = "",
+    organisation: Organisation = "",
+    role: Office = "",
     dns: Dns = None,
     ip: Ip = None,
     json: Json = False,
@@ -136,6 +141,7 @@ def invite(
         dns=dns or (),
         ips=ip or (),
         coordinator_address=coordinator,
+        standing=Standing(organisation, role),
     )
     value = {
         "id": str(invitation.spiffe_id),
@@ -172,7 +178,7 @@ def list_members(
     """Members, or the certificates that have not ended."""
     authority = _open(home, unlock)
     rows = _certificate_rows(authority) if certificates else _member_rows(authority)
-    columns = ("serial", "kind", "name", "ends") if certificates else ("name", "joined", "certified until", "state")
+    columns = ("serial", "kind", "name", "ends") if certificates else MEMBER_COLUMNS
     emit(rows, json=json, human=_table(columns, [list(row.values()) for row in rows]))
 
 
@@ -184,6 +190,8 @@ def sign(
     *,
     out: Annotated[Path, typer.Option("--out", help="Reply file to carry back to the node.")],
     unlock: UnlockSetting = DEFAULT_UNLOCK,
+    organisation: Organisation = "",
+    role: Office = "",
     dns: Dns = None,
     ip: Ip = None,
     json: Json = False,
@@ -191,7 +199,14 @@ def sign(
     """Certify a node that cannot dial the authority, from a file."""
     authority = _open(home, unlock)
     tls_request, signing_request = _read_requests(requests)
-    issued = authority.sign_offline(_named(name, authority), tls_request, signing_request, dns=dns or (), ips=ip or ())
+    issued = authority.sign_offline(
+        _named(name, authority),
+        tls_request,
+        signing_request,
+        dns=dns or (),
+        ips=ip or (),
+        standing=Standing(organisation, role),
+    )
     out.write_text(offline_reply(authority.answer(issued), authority.certificate))
     _show({"id": str(_named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json)
 
@@ -295,6 +310,8 @@ def _member_rows(authority: Authority) -> list[dict[str, str]]:
             "joined": f"{member.joined:%Y-%m-%d %H:%M}",
             "certified_until": f"{member.not_after:%Y-%m-%d %H:%M}" if member.not_after else "",
             "state": "revoked" if member.revoked else "member",
+            "organisation": member.standing.organisation,
+            "role": member.standing.office,
         }
         for member in authority.members()
     ]

@@ -110,11 +110,13 @@ def status(job: Job, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 @app.command("list")
 def list_jobs(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
-    """Your jobs, newest first."""
+    """Your jobs, newest first; an operator's and an auditor's list has everyone's."""
     with Researcher.open(home) as researcher:
         rows = [_view(view) for view in researcher.jobs()]
-    cells = ((row["job"][:SHORT], row["name"], row["kind"], row["state"], row["reason"][:30]) for row in rows)
-    columns = ("job", "name", "kind", "state", "reason")
+    cells = (
+        (row["job"][:SHORT], row["name"], _owner(row), row["kind"], row["state"], row["reason"][:30]) for row in rows
+    )
+    columns = ("job", "name", "of", "kind", "state", "reason")
     emit(rows, json=json, human=lambda console: console.print(table(columns, cells)))
 
 
@@ -239,10 +241,17 @@ def _advance(progress: Progress, task: TaskID, event: dict[str, Any], quiet: boo
         case "progress" if not quiet:
             values = ", ".join(f"{name} {value:.4f}" for name, value in list(event["metrics"].items())[:3])
             progress.console.print(f"after round {event['round']}: {values}")
+        case "waits" | "approved" if not quiet:
+            told = f"waits for people: {event['reason']}" if event["event"] == "waits" else f"approved by {event['by']}"
+            progress.console.print(told)
         case "party away" | "party back" if not quiet:
             progress.console.print(f"{event['event']}: {event['party']}")
         case _:
             pass
+
+
+def _owner(row: dict[str, Any]) -> str:
+    return str(row["owner"]).rsplit("/", 1)[-1]
 
 
 def _view(view: wire.JobView) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import grpc
 import numpy as np
@@ -27,11 +27,12 @@ from federation.catalogue import PartyEntry, read_catalogue
 from federation.key_holder import KeyHolder
 from inbond import tls
 from inbond.answers import Answer, answer_of
+from inbond.approvals import LONGEST, sign_approval
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
 from inbond.joint_query import joint_numbers, planned_query, release_spec
 from inbond.node import Node, utc_now
-from inbond.orders import sign_order
+from inbond.orders import open_order, sign_order
 from inbond.roster import VERDICT_TYPE, Roster, read_roster
 from inbond.signed_box import BoxLabel, open_signed
 from inbond.v1 import control_pb2 as wire
@@ -40,7 +41,7 @@ from policies.contract import PublishedContract
 from policies.document import Document, validate
 from policies.envelope import verify
 from policies.errors import PolicyError
-from policies.job import JobSpec
+from policies.job import JobOrder, JobSpec
 from policies.plan import Plan, load_plan
 from policies.query.reading import parse
 from policies.verdict import Verdict
@@ -96,6 +97,15 @@ class Delivered:
 
 
 Result = Answer | TrainedModel | Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A job that waits for people: what its submitter signed, the plan that is to be approved, what is missing."""
+
+    order: JobOrder
+    plan: Plan
+    missing: str
 
 
 class Researcher(AbstractContextManager["Researcher"]):
@@ -195,6 +205,27 @@ class Researcher(AbstractContextManager["Researcher"]):
     def cancel(self, job: str) -> wire.JobView:
         """End a job at once."""
         view: wire.JobView = self._call(self._stub.Cancel, wire.JobRequest(job=job))
+        return view
+
+    def proposed(self) -> list[Proposed]:
+        """The jobs that this person may approve or refuse, each with its order and plan checked."""
+        found = self._call(self._stub.Proposed, wire.ProposedRequest()).jobs
+        return [self._proposed(view) for view in found]
+
+    def _proposed(self, view: wire.JobView) -> Proposed:
+        """What the coordinator shows, believed only as far as the submitter signed it."""
+        consortium = self.node.config.node.consortium
+        order = open_order(view.order, trust=self.node.trust, consortium=consortium, now=utc_now(), aged=LONGEST)
+        plan = load_plan(view.plan)
+        if (plan.job, view.job) != (order.digest(), order.jti):
+            raise PeerViolation("the plan is not of the order that was signed", where=view.job)
+        return Proposed(order, plan, view.reason)
+
+    def decide(self, found: Proposed, decision: Literal["approve", "refuse"], reason: str = "") -> wire.JobView:
+        """Sign `decision` on the plan that was shown, and send it; raises Refused where it does not count."""
+        job, plan, now = found.order.jti, found.plan.digest(), utc_now()
+        token = sign_approval(self.node.signer(), job=job, plan=plan, decision=decision, now=now, reason=reason)
+        view: wire.JobView = self._call(self._stub.Decide, wire.DecideRequest(job=job, approval=token))
         return view
 
     def watch(self, job: str, after: int = 0) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ import structlog
 from compliance.audit.entry import EntryType
 from federation.catalogue import read_catalogue
 from federation.control import Control
+from federation.gate import Gate
 from federation.hub import Hub, HubSettings, Tap
 from federation.hub import PeerIdentity as HubPeer
 from federation.jobs import JobManager
@@ -57,7 +58,7 @@ class Coordinator:
         options = [*tls.SERVER_OPTIONS, *GRPC_OPTIONS]
         self.server = grpc.server(ThreadPoolExecutor(MAX_PARTIES + 64, "rpc"), options=options)
         self.hub.register(self.server)
-        control = Control(self.node, self.store, self.jobs, self.hub)
+        control = Control(self.node, self.store, self.jobs, self.hub, Gate(self.node, self.engine))
         control_pb2_grpc.add_ControlServicer_to_server(control, self.server)  # type: ignore[no-untyped-call]  # generated
         self.upkeep = Upkeep(self.node, denied=self.jobs.distrusted)
         self._asking = ThreadPoolExecutor(4, "catalogue")

@@ -28,7 +28,14 @@ def show_explanation(found: Explanation, json: bool) -> None:
 
 
 def _print_explanation(console: Any, found: Explanation) -> None:
-    plan = found.plan
+    print_plan(console, found.plan)
+    verdicts = [("coordinator", found.coordinator), *found.verdicts.items()]
+    cells = ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts)
+    console.print(table(("verdict of", "effect", "why"), cells))
+
+
+def print_plan(console: Any, plan: Plan) -> None:
+    """What the plan would do, what it costs, and who would learn what."""
     console.print(facts(_facts(plan)))
     console.print()
     cost = ((one.id, one.kind, size(one.up_bytes), f"{one.seconds:.1f} s", one.epsilon) for one in plan.operators)
@@ -40,9 +47,6 @@ def _print_explanation(console: Any, found: Explanation) -> None:
         conditions = ((one.dataset, one.condition) for one in plan.pushed)
         console.print(table(("owners of", "are shown and evaluate on their own rows"), conditions))
         console.print()
-    verdicts = [("coordinator", found.coordinator), *found.verdicts.items()]
-    cells = ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts)
-    console.print(table(("verdict of", "effect", "why"), cells))
 
 
 def _facts(plan: Plan) -> dict[str, object]:

@@ -20,6 +20,7 @@ from flwr.app import RecordDict
 
 from compliance.audit.entry import EntryType
 from compliance.errors import ComplianceError
+from federation.approvals import Approvals, approval_rules
 from federation.catalogue import PartyEntry, read_catalogue
 from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
@@ -43,6 +44,7 @@ from policies.envelope import verify
 from policies.errors import InvalidInput, PolicyError
 from policies.explain import explain
 from policies.facts import Membership, Requester, admission_facts
+from policies.identity import PeerIdentity
 from policies.job import JobOrder
 from policies.job_state import FINAL_STATES, JobEvent, JobState, advance
 from policies.plan import Plan, load_plan
@@ -60,6 +62,7 @@ APPS = {
 RUNNER_TRIES = 4
 ADMISSION_SECONDS = 30.0
 AWAY_SECONDS = 1.0  # a link that comes back sooner was only moved, to a new certificate for example
+MAX_LIVE = 100_000  # jobs taken up at a start: more than people leave waiting
 LIVE = [state for state in JobState if state not in FINAL_STATES]
 Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
 
@@ -105,6 +108,7 @@ class JobManager:
         self._keeping = ThreadPoolExecutor(8, "keep")
         self._closing = threading.Event()
         self.desk = OwnerDesk(self._tell)
+        self.approvals = Approvals(node, store)
         threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
 
     # what the control service uses
@@ -168,9 +172,9 @@ class JobManager:
         self._jobs.submit(self._run, order.jti)
         return row
 
-    def cancel(self, job: str, why: str = "cancelled by its owner") -> None:
+    def cancel(self, job: str, by: str = "its owner") -> None:
         """End a job at once, here and at every party; raises JobStateError for one that has ended."""
-        self._end(job, JobEvent.CANCEL, why)
+        self._end(job, JobEvent.CANCEL, f"cancelled by {by}")
 
     def wait_event(self, job: str, after: int, timeout: float) -> list[tuple[int, float, dict[str, Any]]]:
         """Events of `job` after number `after`, waiting up to `timeout` seconds for the first."""
@@ -193,11 +197,15 @@ class JobManager:
 
     def resume(self) -> None:
         """Take up what a stop or a kill interrupted."""
-        for row in self._store.jobs(states=LIVE):
+        for row in self._store.jobs(states=LIVE, limit=MAX_LIVE):
             state = advance(JobState(row.state), JobEvent.INTERRUPT)
             self._store.change(row.id, state=state)
             self._node.record(EntryType.JOB, job=row.id, subject=row.owner, data={"event": "interrupted"})
-            self._jobs.submit(self._run, row.id)
+            if state is JobState.NEEDS_APPROVAL:
+                self.approvals.resume(row.id)
+                self._recount(row.id)
+            else:
+                self._jobs.submit(self._run, row.id)
 
     def close(self) -> None:
         """End all runners; the jobs are resumed at the next start."""
@@ -220,6 +228,73 @@ class JobManager:
             for identity, who in people.items():
                 if identity in denied:
                     self._end(job, JobEvent.FAIL, f"{who} is no longer trusted")
+        for job in self.approvals.waiting():
+            try:
+                if self._row(job).owner in denied:
+                    self._end(job, JobEvent.FAIL, "its owner is no longer trusted")
+                else:
+                    self._recount(job)  # an approver may be among them
+            except Errors as error:
+                log.critical("a waiting job was not counted again", job=job, error=str(error))
+
+    # people
+
+    def approve(self, job: str, token: str, caller: PeerIdentity) -> JobRow:
+        """Take a person's signed yes or no; raises Refused or PolicyError for one that does not count."""
+        given = self.approvals.take(self._store.job(job), token, caller)
+        said = given.approval
+        data = {"event": said.decision, "by": given.by, "plan": said.plan, "reason": said.reason, "nonce": said.jti}
+        self._node.record(EntryType.JOB, job=job, subject=said.iss, data=data)
+        if said.decision == "refuse":
+            self._end(job, JobEvent.REFUSE, f"refused by {given.by}: {said.reason}")
+        else:
+            self._store.keep_approval(job, said.iss, token)
+            self._tell(job, {"event": "approved", "by": given.by})
+            self._recount(job)
+        return self._row(job)
+
+    def _waits(self, job: str, order: JobOrder, plan: Plan) -> bool:
+        """Whether people must approve first; then the job waits. A plan that would be refused anyway is refused now."""
+        entries = self.catalogues()
+        rules = approval_rules(plan, {name: one.contracts for name, one in entries.items()})
+        if not rules:
+            return False
+        if not self.approvals.expect(self._row(job), plan, rules).missing:  # approved before the coordinator stopped
+            self.approvals.over(job)
+            return False
+        self._verdicts(job, order, plan, binding=False)
+        with self._lock:
+            self._move(job, JobEvent.WAIT)
+            self._recount(job)
+        return True
+
+    def _recount(self, job: str) -> None:
+        """Let a waiting job go on when enough people approve; else say what is missing."""
+        with self._lock:
+            row = self._row(job)
+            if row.state != JobState.NEEDS_APPROVAL:
+                return
+            try:
+                found = self.approvals.tally(row)
+            except PolicyError as error:  # the order no longer verifies
+                self._end(job, JobEvent.FAIL, str(error))
+                return
+            if not found.missing:
+                self._move(job, JobEvent.APPROVE)
+                self.approvals.over(job)
+                self._jobs.submit(self._run, job)
+                return
+            reason = self.approvals.waits_for(job, found)
+            if reason == row.reason:
+                return
+            self._store.change(job, reason=reason)
+        self._node.record(EntryType.JOB, job=job, subject=row.owner, data={"event": "waits", "for": reason[:1000]})
+        self._tell(job, {"event": "waits", "reason": reason})
+
+    def _expire_waiting(self) -> None:
+        """Refuse the jobs that nobody approved in time."""
+        for job in self.approvals.expired(time.time()):
+            self._end(job, JobEvent.REFUSE, f"not approved in time: {self._row(job).reason}")
 
     # one job
 
@@ -235,9 +310,14 @@ class JobManager:
                 verdicts = self._store.verdicts(job)
                 self._move(job, JobEvent.RESUME)
             else:
-                self._move(job, JobEvent.PLAN)
-                plan = self._planned(job, order)
-                verdicts = self._decided(job, order, plan)
+                if row.state == JobState.DECIDING and row.plan:  # people have approved
+                    plan = load_plan(row.plan)
+                else:
+                    self._move(job, JobEvent.PLAN)
+                    plan = self._planned(job, order)
+                    if self._waits(job, order, plan):
+                        return
+                verdicts = self._verdicts(job, order, plan, binding=True)
                 self._move(job, JobEvent.PERMIT)
             self._execute(job, Running(order, plan), verdicts)
         except Refused as error:
@@ -264,20 +344,21 @@ class JobManager:
         self._move(job, JobEvent.DECIDE)
         return plan
 
-    def _decided(self, job: str, order: JobOrder, plan: Plan) -> dict[str, str]:
-        """Every verdict, all permits; raises Refused with every reason there is."""
+    def _verdicts(self, job: str, order: JobOrder, plan: Plan, *, binding: bool) -> dict[str, str]:
+        """Every verdict, all permits; raises Refused with every reason there is. A `binding` one is kept."""
         reasons = [f"coordinator: {line}" for line in self._refusals(order, plan)]
         if reasons:
             raise Refused(" | ".join(dict.fromkeys(reasons)))
         tokens: dict[str, str] = {}
         row = self._row(job)
-        answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=True)
+        answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=binding)
         for party, answer in answers.items():
             if isinstance(answer, str):
                 reasons.append(f"{party}: {answer}")
                 continue
             verdict, tokens[party] = answer
-            self._store.keep_verdict(job, party, tokens[party])
+            if binding:
+                self._store.keep_verdict(job, party, tokens[party])
             reasons += [f"{party}: {line}" for line in verdict.reasons if not verdict.permitted]
         if reasons:
             raise Refused(" | ".join(reasons))
@@ -332,6 +413,8 @@ class JobManager:
         contracts = [json.dumps(one.published()) for one in self._contracts(plan)]
         text = json.dumps(plan.payload())
         content = RecordDict({"admit": settings(order=[token], plan=[text], contracts=contracts, sum_key=sum_key)})
+        if binding and (approvals := self._store.approvals(order.jti)):
+            content["people"] = settings(approvals=approvals)
         body = codec.encode(content)
         kind = "admit" if binding else "explain"
         futures = {
@@ -581,6 +664,7 @@ class JobManager:
             running = self._running.get(job)
             if running is not None:
                 running.ended = reason or event.value
+        self.approvals.over(job)
         try:
             with self._lock:
                 state = advance(JobState(self._row(job).state), event)
@@ -635,6 +719,10 @@ class JobManager:
         patience = self._node.config.life.rejoin_seconds
         while not self._closing.wait(0.5):
             here = set(self._hub.connected())
+            try:
+                self._expire_waiting()
+            except Exception:  # such as a full disk: the watch goes on
+                log.exception("a job that nobody approved could not be ended")
             for job, running in list(self._running.items()):
                 try:
                     for one in running.plan.participants:

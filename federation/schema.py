@@ -56,6 +56,22 @@ verdicts = Table(
     Column("token", Text, nullable=False),
 )
 
+waits = Table(  # jobs that people must approve: until when, and the rules as the contracts had them
+    "waits",
+    metadata,
+    Column("job", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("until", Float, nullable=False),
+    Column("rules", Text, nullable=False),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("job", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("person", String(300), primary_key=True),
+    Column("token", Text, nullable=False),  # as signed, as received
+)
+
 replies = Table(
     "replies",
     metadata,

@@ -149,6 +149,34 @@ class CoordinatorStore:
         with self._engine.connect() as connection:
             return {row.party: row.token for row in connection.execute(query)}
 
+    def keep_wait(self, job: str, until: float, rules: str) -> None:
+        """Note until when a job waits for people, and under which rules (JSON)."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(schema.waits).where(schema.waits.c.job == job))
+            connection.execute(insert(schema.waits).values(job=job, until=until, rules=rules))
+
+    def wait(self, job: str) -> tuple[float, str] | None:
+        """Until when a job waits for people and its rules; None for one that never waited."""
+        query = select(schema.waits.c.until, schema.waits.c.rules).where(schema.waits.c.job == job)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return (row.until, row.rules) if row else None
+
+    def keep_approval(self, job: str, person: str, token: str) -> None:
+        """Keep a person's newest signed approval of a job."""
+        mine = (schema.approvals.c.job == job, schema.approvals.c.person == person)
+        with self._engine.begin() as connection:
+            connection.execute(delete(schema.approvals).where(*mine))
+            connection.execute(insert(schema.approvals).values(job=job, person=person, token=token))
+
+    def approvals(self, job: str) -> list[str]:
+        """The signed approvals of a job."""
+        query = (
+            select(schema.approvals.c.token).where(schema.approvals.c.job == job).order_by(schema.approvals.c.person)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def reply(self, request: str) -> KeptReply | None:
         """The reply a party gave to this request, or None."""
         with self._engine.connect() as connection:

@@ -14,6 +14,7 @@ from typing import Any
 
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
+from inbond.approvals import count, patience, question
 from inbond.errors import InbondError
 from inbond.joint_query import planned_query
 from inbond.node import Node, utc_now
@@ -24,6 +25,8 @@ from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
 from parties.releases import check_budget
 from parties.store import JobRow, PartyStore
+from policies.approval import Tally
+from policies.approval_rule import ApprovalRule
 from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
 from policies.envelope import sign
@@ -33,7 +36,7 @@ from policies.facts import Membership, Requester, admission_facts
 from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.protocols import check_protocol
-from policies.request import Decision, Effect
+from policies.request import Decision, Effect, Reason
 from policies.verdict import Verdict, make_verdict
 from protocols.masking import EpochKey
 
@@ -44,13 +47,14 @@ Contracts = Mapping[str, PublishedContract]
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What the coordinator sends for admission: the signed order, the plan as JSON, the researcher's BFV key, and for a
-    join one published contract (JSON) of every table that it is over.
+    join one published contract (JSON) of every table that it is over; and what people have signed about the plan.
     """
 
     token: str
     plan: str
     sum_key: bytes
     contracts: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
 
 
 class Admission:
@@ -66,23 +70,47 @@ class Admission:
         """The party's signed verdict; a `binding` permit admits the job. Every decision is logged first.
 
         Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
-        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget.
+        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget; (7) people, where contracts want them.
         """
         now = utc_now()
-        order = open_order(
-            proposal.token, trust=self._node.trust, consortium=self._node.config.node.consortium, now=now
-        )
         plan = load_plan(proposal.plan, "plan")
+        rules = self._rules(plan)
+        order = open_order(
+            proposal.token,
+            trust=self._node.trust,
+            consortium=self._node.config.node.consortium,
+            now=now,
+            aged=patience(rules),
+        )
         decision = self._decision(order, plan, proposal, now)
+        people = self._people(rules, order, plan, proposal, now)
+        if binding and decision.permitted and people.missing:
+            decision = _unapproved(people)
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         epoch = EpochKey.generate() if decision.permitted else None
-        verdict = self._verdict(order, plan, decision, epoch)
-        self._record(order, plan, verdict, decision, binding)
+        waits = () if binding or not decision.permitted else people.lines
+        verdict = self._verdict(order, plan, decision, epoch, waits)
+        self._record(order, plan, verdict, decision, binding, people)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
             self._admit(order, proposal, token, epoch)
         return token
+
+    def _rules(self, plan: Plan) -> dict[str, ApprovalRule]:
+        """What this party's own contracts ask of people, by table."""
+        own = plan.participant(self._node.name)
+        held = [self._catalogue.contracts.get(table.dataset) for table in own.tables] if own else []
+        return {f"{one.dataset} of {self._node.name}": one.approval for one in held if one and one.approval}
+
+    def _people(
+        self, rules: Mapping[str, ApprovalRule], order: JobOrder, plan: Plan, proposal: Proposal, now: datetime
+    ) -> Tally:
+        """(7) How the people's approvals stand, each checked here: nobody's word is taken for them."""
+        if not rules:
+            return Tally()
+        asked = question(proposal.token, job=order.jti, plan=plan.digest(), trust=self._node.trust, now=now)
+        return count(rules, proposal.approvals, asked, trust=self._node.trust)
 
     def _first_sight(self, order: JobOrder) -> bool:
         return self._store.first_sight(order.iss, order.jti, order.exp + 60)
@@ -140,6 +168,7 @@ class Admission:
         plan: Plan,
         decision: Decision,
         epoch: EpochKey | None,
+        waits: tuple[str, ...],
     ) -> Verdict:
         own = plan.participant(self._node.name)
         return make_verdict(
@@ -151,10 +180,12 @@ class Admission:
             steps=plan.steps,
             expires=order.exp,
             epoch_key=epoch.public.hex() if epoch else NO_KEY,
-            reasons=explain(decision),
+            reasons=(*explain(decision), *(f"Waits for people: {line}." for line in waits)),
         )
 
-    def _record(self, order: JobOrder, plan: Plan, verdict: Verdict, decision: Decision, binding: bool) -> None:
+    def _record(
+        self, order: JobOrder, plan: Plan, verdict: Verdict, decision: Decision, binding: bool, people: Tally
+    ) -> None:
         data: dict[str, Any] = {
             "order": order.digest(),
             "plan": verdict.plan,
@@ -168,6 +199,8 @@ class Admission:
             "fingerprint": decision.fingerprint,
             "binding": binding,
         }
+        if people != Tally():
+            data |= {"approved_by": list(people.counted), "approvals_missing": list(people.lines)}
         kind = EntryType.ADMISSION if verdict.permitted else EntryType.REFUSAL
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
 
@@ -219,6 +252,12 @@ def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
         if column is None or column.type != need.type:
             right = f"a column {need.name} of type {need.type}"
             raise InbondError(f"recipe {recipe.name} reads {need.name}, which the contract lacks", right=right)
+
+
+def _unapproved(people: Tally) -> Decision:
+    """The refusal of a plan that not enough people have approved."""
+    reason = Reason("approval", "not enough people have approved this plan", remedy="; ".join(people.lines))
+    return Decision(effect=Effect.DENY, determining=(), reasons=(reason,))
 
 
 def _refusal(what: str, right: str) -> Decision:

@@ -106,6 +106,7 @@ class Door:
                 texts(content, "admit", "plan")[0],
                 octets(content, "admit", "sum_key"),
                 tuple(texts(content, "admit", "contracts")),
+                tuple(texts(content, "people", "approvals")) if "people" in content.config_records else (),
             )
             asked_before = self._store.step_answered(request.job, "", 0)
             row = self._store.job(request.job) if binding and not asked_before else None

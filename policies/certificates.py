@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from policies.errors import InvalidIdentity, InvalidInput
-from policies.identity import SpiffeId, check_trust_domain
+from policies.identity import SpiffeId, Standing, check_trust_domain
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -26,6 +26,7 @@ MAX_AUTHORITY_DAYS = 90
 BACKDATE = timedelta(seconds=60)  # peers whose clock runs a little behind accept a fresh certificate
 MAX_REQUEST_BYTES = 8 * 1024
 SERVING_ROLES = frozenset({"authority", "coordinator"})
+NOBODY = Standing()
 _SCHEME = "spiffe://"
 
 
@@ -100,6 +101,7 @@ def issue(
     lifetime: timedelta,
     dns: Sequence[str] = (),
     ips: Sequence[str] = (),
+    standing: Standing = NOBODY,
 ) -> x509.Certificate:
     """A leaf for `spiffe_id` (the caller's decision, not the request's) and the request's public key.
 
@@ -108,16 +110,16 @@ def issue(
     """
     key = requested_key(request)
     _check_lifetime(spiffe_id, authority, now, lifetime)
-    names = _names(spiffe_id, dns, ips)
+    names, subject = _names(spiffe_id, dns, ips), _subject(spiffe_id, standing)
     usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     ours = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     lifetime = min(lifetime, authority.not_valid_after_utc - (now - BACKDATE))
     builder = (
-        _builder(x509.Name([]), authority.subject, key, now, lifetime)
+        _builder(subject, authority.subject, key, now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(usages, critical=False)
-        .add_extension(names, critical=True)  # the subject is empty (RFC 5280 section 4.2.1.6)
+        .add_extension(names, critical=not list(subject))  # critical for an empty subject (RFC 5280 section 4.2.1.6)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ours), critical=False)
     )
     return builder.sign(authority_key, hashes.SHA256())
@@ -184,6 +186,14 @@ def _names(spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str]) -> x509.
             "bad host name or IP address", where=str(spiffe_id), right="ASCII names, plain IPs"
         ) from None
     return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id)), *hosts])
+
+
+def _subject(spiffe_id: SpiffeId, standing: Standing) -> x509.Name:
+    """Empty, or a person's organisation and role (as `policies.identity.Standing` reads them)."""
+    if standing and spiffe_id.role != "user":
+        raise InvalidInput("an organisation in a node's certificate", where=str(spiffe_id), right="people have one")
+    told = ((NameOID.ORGANIZATION_NAME, standing.organisation), (NameOID.TITLE, standing.office))
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in told if text])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

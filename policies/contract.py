@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
+from policies.approval_rule import ApprovalRule
 from policies.canonical import digest
 from policies.document import Value, read_document, validate
 
@@ -287,6 +288,7 @@ class PublishedContract(Value):
     budget: Budget | None = None
     max_rows_per_subject: int = Field(default=1, ge=1, le=10**6)
     published_rows: int | None = Field(default=None, ge=1, le=10**10)
+    approval: ApprovalRule | None = None
     expires: datetime
 
     @field_validator("noise", mode="before")
@@ -318,7 +320,8 @@ class PublishedContract(Value):
 
     def published(self) -> dict[str, Any]:
         """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
-        return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"}))
+        unsaid = {"approval"} if self.approval is None else set()  # a digest from before there were approvals holds
+        return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"} | unsaid))
 
     def digest(self) -> str:
         """Return the SHA-256 of the published contract: what a decision is bound to."""

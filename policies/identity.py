@@ -15,7 +15,7 @@ from typing import Literal, Self, TypeVar, get_args
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from policies.errors import InvalidIdentity
@@ -26,11 +26,15 @@ Role = Literal["authority", "coordinator", "party", "user"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 NAMED_ROLES = frozenset({"party", "user"})
 
+Office = Literal["researcher", "operator", "officer", "auditor"]
+OFFICES: frozenset[str] = frozenset(get_args(Office))
+
 MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_ID_BYTES = 2048  # SPIFFE-ID section 2.3
 _SCHEME = "spiffe://"
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?")
 _PATH = re.compile(r"/(?:(?P<single>authority|coordinator)|(?P<role>party|user)/(?P<name>[a-z0-9][a-z0-9-]{0,62}))")
+_ORGANISATION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ID_FORM = "spiffe://<trust domain>/authority, /coordinator, /party/<name> or /user/<name>, all lower case"
 
 
@@ -79,6 +83,28 @@ class SpiffeId:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the authority says of a person: the organisation and the role there; empty where it says nothing.
+
+    A certificate carries it in its subject, as O and title (X.520 sections 6.4.1 and 6.4.3).
+    """
+
+    organisation: str = ""
+    office: str = ""
+
+    def __post_init__(self) -> None:
+        if self.organisation and not _ORGANISATION.fullmatch(self.organisation):
+            right = "lower-case letters, digits and hyphens, at most 63"
+            raise InvalidIdentity("not an organisation's name", where=repr(self.organisation[:80]), right=right)
+        if self.office and (self.office not in OFFICES or not self.organisation):
+            right = f"one of {', '.join(sorted(OFFICES))}, of an organisation"
+            raise InvalidIdentity("not a role", where=repr(self.office[:80]), right=right)
+
+    def __bool__(self) -> bool:
+        return bool(self.organisation)
+
+
+@dataclass(frozen=True, slots=True)
 class DenyList:
     """Certificates and names that are refused although their dates are good; grows, with its version."""
 
@@ -111,6 +137,7 @@ class PeerIdentity:
     not_before: datetime
     not_after: datetime
     thumbprint: str
+    standing: Standing = Standing()
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
@@ -154,6 +181,7 @@ def identify(
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
         certificate_thumbprint(certificate),
+        _standing(certificate, spiffe_id),
     )
 
 
@@ -254,6 +282,18 @@ def _verified_chain(
             where=str(spiffe_id),
             right=f"issued by the authority of {trust.trust_domain}",
         ) from None
+
+
+def _standing(certificate: x509.Certificate, spiffe_id: SpiffeId) -> Standing:
+    """A user's organisation and role; raises InvalidIdentity for what this authority would not have written."""
+    subject = certificate.subject
+    found = [subject.get_attributes_for_oid(oid) for oid in (NameOID.ORGANIZATION_NAME, NameOID.TITLE)]
+    if spiffe_id.role != "user" or not any(found):
+        return Standing()
+    if any(len(values) > 1 for values in found):
+        raise InvalidIdentity("two organisations or roles", where=str(spiffe_id), right="at most one of each")
+    organisation, office = (str(values[0].value) if values else "" for values in found)
+    return Standing(organisation, office)
 
 
 def _check_denied(serial: int, spiffe_id: SpiffeId, trust: TrustStore) -> None:

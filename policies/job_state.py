@@ -15,6 +15,7 @@ class JobState(StrEnum):
     SUBMITTED = "submitted"
     PLANNING = "planning"
     DECIDING = "deciding"
+    NEEDS_APPROVAL = "needs-approval"
     REFUSED = "refused"
     RUNNING = "running"
     RESUMING = "resuming"
@@ -28,6 +29,8 @@ class JobEvent(StrEnum):
 
     PLAN = "plan"
     DECIDE = "decide"
+    WAIT = "wait"
+    APPROVE = "approve"
     REFUSE = "refuse"
     PERMIT = "permit"
     INTERRUPT = "interrupt"
@@ -37,7 +40,14 @@ class JobEvent(StrEnum):
     CANCEL = "cancel"
 
 
-_LIVE = (JobState.SUBMITTED, JobState.PLANNING, JobState.DECIDING, JobState.RUNNING, JobState.RESUMING)
+_LIVE = (
+    JobState.SUBMITTED,
+    JobState.PLANNING,
+    JobState.DECIDING,
+    JobState.NEEDS_APPROVAL,
+    JobState.RUNNING,
+    JobState.RESUMING,
+)
 
 JOB_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.SUBMITTED, JobEvent.PLAN): JobState.PLANNING,
@@ -45,6 +55,10 @@ JOB_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.DECIDING, JobEvent.PERMIT): JobState.RUNNING,
     (JobState.RUNNING, JobEvent.FINISH): JobState.FINISHED,
     (JobState.RESUMING, JobEvent.RESUME): JobState.RUNNING,
+    # people: nothing is released and nobody admits the job while it waits for them; all parties decide after it
+    (JobState.DECIDING, JobEvent.WAIT): JobState.NEEDS_APPROVAL,
+    (JobState.NEEDS_APPROVAL, JobEvent.APPROVE): JobState.DECIDING,
+    (JobState.NEEDS_APPROVAL, JobEvent.REFUSE): JobState.REFUSED,
     # refused: by the planner, by the coordinator's admission, or by a party (also one that resumes)
     (JobState.PLANNING, JobEvent.REFUSE): JobState.REFUSED,
     (JobState.DECIDING, JobEvent.REFUSE): JobState.REFUSED,
@@ -53,6 +67,7 @@ JOB_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.SUBMITTED, JobEvent.INTERRUPT): JobState.SUBMITTED,
     (JobState.PLANNING, JobEvent.INTERRUPT): JobState.SUBMITTED,
     (JobState.DECIDING, JobEvent.INTERRUPT): JobState.SUBMITTED,
+    (JobState.NEEDS_APPROVAL, JobEvent.INTERRUPT): JobState.NEEDS_APPROVAL,
     (JobState.RUNNING, JobEvent.INTERRUPT): JobState.RESUMING,
     (JobState.RESUMING, JobEvent.INTERRUPT): JobState.RESUMING,
     **{(state, JobEvent.FAIL): JobState.FAILED for state in _LIVE},

@@ -1,8 +1,9 @@
 """A researcher's signed order: made at the researcher's, opened at the coordinator and again at every party."""
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from policies.calls import ORDERING_ROLE, role_of
 from policies.document import Document, validate
 from policies.envelope import Signer, check_claims, sign, verify
 from policies.errors import InvalidIdentity
@@ -37,15 +38,22 @@ def sign_order(
         result_key=result_key.hex(),
         sum_key_digest=sum_key_digest,
     )
-    return order, sign(order.payload(), typ=ORDER_TYPE, signer=signer)
+    return order, sign(order.payload(), typ=ORDER_TYPE, signer=signer, at=now)
 
 
-def open_order(token: str, *, trust: TrustStore, consortium: str, now: datetime) -> JobOrder:
-    """The order in `token`; raises InvalidIdentity or InvalidInput. The caller keeps (iss, jti) against replay."""
-    signed = verify(token, typ=ORDER_TYPE, trust=trust, now=now)
+def open_order(
+    token: str, *, trust: TrustStore, consortium: str, now: datetime, aged: timedelta = timedelta()
+) -> JobOrder:
+    """The order in `token`; raises InvalidIdentity or InvalidInput. The caller keeps (iss, jti) against replay.
+
+    An order that waited for people may be `aged`: its certificate is then judged at the time of signing.
+    """
+    signed = verify(token, typ=ORDER_TYPE, trust=trust, now=now, aged=aged)
     check_claims(signed.payload, audience=AUDIENCE, now=now)
     if signed.issuer.role != "user":
         raise InvalidIdentity(f"{signed.issuer} may not order jobs", where="order", right="a user of the consortium")
+    if (role := role_of(signed.certificate)) != ORDERING_ROLE:  # at every party too, whatever the coordinator lets in
+        raise InvalidIdentity(f"role {role} may not order jobs", where="order", right=f"a {ORDERING_ROLE}")
     order = validate(JobOrder, Document(signed.payload, "order", {}))
     if order.consortium != consortium:
         raise InvalidIdentity("the order is for another consortium", where="order", right=consortium)

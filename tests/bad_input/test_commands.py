@@ -116,6 +116,8 @@ USAGE = [
     ("party start --home", "requires an argument"),
     ("job status", "Missing argument"),
     ("query", "Missing argument"),
+    ("approve", "Missing argument"),
+    ("refuse 4be1c07d", "Missing option '--reason'"),
     ("query x", "Missing option '--purpose'"),
     ("query x --purpose y --epsilon much", "not a valid float"),
     ("query x --purpose y --epsilon -1", "not in the range"),

@@ -34,7 +34,7 @@ from inbond.keystore import KeyStore, Unlock
 from inbond.v1 import authority_pb2 as wire
 from policies.certificates import make_request, to_der
 from policies.errors import InvalidIdentity
-from policies.identity import SpiffeId, identify, load_certificate
+from policies.identity import SpiffeId, Standing, identify, load_certificate
 
 DOMAIN = "acme.test"
 P1 = SpiffeId(DOMAIN, "/party/p1")
@@ -115,6 +115,26 @@ def test_an_invited_node_joins_and_its_peers_believe_it(acme: Consortium, tmp_pa
     assert credentials.signer(keystore).spiffe_id == P1
     assert Credentials.load(tmp_path / "p1" / "certs") == credentials
     assert peer.not_after - peer.not_before <= timedelta(hours=24)
+
+
+def test_a_person_is_of_the_organisation_and_role_that_the_authority_said_also_after_renewal(
+    acme: Consortium, tmp_path: Path
+) -> None:
+    olga, standing = SpiffeId(DOMAIN, "/user/olga"), Standing("shop", "officer")
+    keystore = KeyStore.create(tmp_path / "keys", acme.unlock)
+    first = enrol(str(acme.invite(olga, standing=standing)), keystore, tmp_path / "certs", clock=acme.clock)
+    second = renew(first, keystore, clock=acme.clock)
+    for credentials in (first, second):
+        for certificate in (credentials.tls_chain_pem, credentials.signer(keystore).chain[0]):
+            assert identify(certificate, acme.authority.trust(), acme.clock()).standing == standing
+    assert [(one.spiffe_id, one.standing) for one in acme.authority.members()] == [(str(olga), standing)]
+    issued = [details for event, details in acme.events if event == "certificate.issued" and details["id"] == str(olga)]
+    assert {(one["organisation"], one["role"]) for one in issued} == {("shop", "officer")}
+
+
+def test_only_people_have_an_organisation(acme: Consortium) -> None:
+    with pytest.raises(ConfigError, match="an organisation for a node"):
+        acme.invite(P1, standing=Standing("shop", "officer"))
 
 
 def test_every_certificate_event_is_recorded_without_secrets(acme: Consortium, tmp_path: Path) -> None:

@@ -10,13 +10,20 @@ import pytest
 
 from compliance.errors import LogUnavailable
 from federation.control import MAX_NONCES_EACH, MAX_SUM_KEY, Control, Nonces
+from federation.gate import Gate
 from federation.store import CoordinatorStore, JobRow
 from inbond import tls
 from inbond.errors import InbondError, Refused
 from inbond.v1 import control_pb2 as wire
+from policies.bundle import load_baseline
+from policies.engine import Engine
+from tests.policies.samples import person
 
 JOB = "ab" * 16
 SECRET = "INSERT INTO jobs VALUES ('secret')"
+ENGINE = Engine(load_baseline())
+ROSA = person("rosa")
+EVE = "spiffe://acme.example/user/eve"
 
 
 class Aborted(Exception):
@@ -40,12 +47,12 @@ class Call:
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
     """The service for caller `rosa`, over a real store."""
     store = CoordinatorStore(tmp_path)
-    store.add_job(JobRow(JOB, "mine", "query", "rosa", "t", None, None, "submitted", "", 1, 1, 2e9))
-    store.add_job(JobRow("cd" * 16, "hers", "query", "eve", "t", None, None, "submitted", "", 1, 1, 2e9))
-    monkeypatch.setattr(tls, "authorise", lambda *_, **__: SimpleNamespace(spiffe_id="rosa"))
-    node = SimpleNamespace(trust=None, name="coordinator")
+    store.add_job(JobRow(JOB, "mine", "query", str(ROSA.spiffe_id), "t", None, None, "submitted", "", 1, 1, 2e9))
+    store.add_job(JobRow("cd" * 16, "hers", "query", EVE, "t", None, None, "submitted", "", 1, 1, 2e9))
+    monkeypatch.setattr(tls, "authorise", lambda *_, **__: ROSA)
+    node = cast("Any", SimpleNamespace(trust=None, name="coordinator", record=lambda *_, **__: None))
     jobs = SimpleNamespace(result_path=lambda job: tmp_path / job, cancel=pytest.fail)
-    yield Control(cast("Any", node), store, cast("Any", jobs), cast("Any", None))
+    yield Control(node, store, cast("Any", jobs), cast("Any", None), Gate(node, ENGINE))
     store.close()
 
 
@@ -86,6 +93,45 @@ def test_a_caller_sees_own_jobs_only(control: Control) -> None:
             assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
             assert "of yours" in caught.value.details
             assert len(caught.value.details) < 300
+
+
+def _as(monkeypatch: pytest.MonkeyPatch, name: str, office: str) -> None:
+    monkeypatch.setattr(tls, "authorise", lambda *_, **__: person(name, office))
+
+
+@pytest.mark.parametrize("office", ["operator", "auditor"])
+def test_operators_and_auditors_list_everyones_jobs(
+    control: Control, monkeypatch: pytest.MonkeyPatch, office: str
+) -> None:
+    _as(monkeypatch, "otto", office)
+    assert {view.name for view in _call(control.List, wire.ListRequest()).jobs} == {"mine", "hers"}
+
+
+def test_an_operator_cancels_anybodys_job_and_is_named(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[tuple[str, str]] = []
+    monkeypatch.setattr(control._jobs, "cancel", lambda job, by: ended.append((job, by)))
+    _as(monkeypatch, "otto", "operator")
+    _call(control.Cancel, wire.JobRequest(job=JOB))
+    assert ended == [(JOB, "otto (operator)")]
+
+
+def test_an_auditor_reads_any_plan_and_follows_no_job(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    _as(monkeypatch, "anna", "auditor")
+    assert _call(control.Status, wire.JobRequest(job=JOB)).name == "mine"
+    for act in (control.Watch, control.Result):
+        with pytest.raises(Aborted) as caught:
+            list(_call(act, wire.JobRequest(job=JOB)))
+        assert caught.value.code is grpc.StatusCode.PERMISSION_DENIED
+        assert "only the researcher who ordered a job" in caught.value.details
+
+
+def test_an_officer_who_opens_no_sums_is_not_read(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    _as(monkeypatch, "olga", "officer")
+    chunks = iter([wire.OpenedChunk(job=JOB)])
+    with pytest.raises(Aborted) as caught:
+        _call(control.Opened, chunks)
+    assert caught.value.code is grpc.StatusCode.PERMISSION_DENIED
+    assert len(list(chunks)) == 1
 
 
 def test_a_result_that_is_not_there_is_refused_with_the_state(control: Control) -> None:

@@ -165,7 +165,7 @@ def test_an_app_that_raises_fails_the_job_and_its_text_stays_in_the_log() -> Non
     with pytest.raises(JobFailed, match="raised KeyError") as failure:
         runner.result(30)
     assert "no such strategy" not in str(failure.value)
-    assert "no such strategy" in runner.log_tail()
+    until(lambda: "no such strategy" in runner.log_tail())  # which a thread reads
 
 
 def test_only_an_allowed_app_is_started() -> None:

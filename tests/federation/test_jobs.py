@@ -15,6 +15,7 @@ from compliance.errors import LogUnavailable
 from federation.catalogue import PartyEntry
 from federation.jobs import JobManager, Running
 from federation.store import CoordinatorStore
+from inbond.approvals import sign_approval
 from inbond.errors import InbondError, Refused
 from inbond.messages import Reply
 from inbond.node import Node, utc_now
@@ -23,10 +24,12 @@ from policies.bundle import load_baseline
 from policies.contract import load_contract
 from policies.engine import Engine
 from policies.errors import InvalidInput
+from policies.identity import Standing, identify
 from policies.job import JobOrder
 from policies.job_state import FINAL_STATES
+from policies.plan import load_plan
 from tests.bad_input.homes import CONSORTIUM, certified_home
-from tests.policies.samples import CONTRACT, query_spec
+from tests.policies.samples import CONTRACT, contract, query_spec
 from tests.support.authority import TestAuthority
 
 AUTHORITY = TestAuthority(CONSORTIUM)
@@ -181,3 +184,82 @@ def test_a_reply_that_cannot_be_kept_fails_the_step_and_does_not_hang_it(
     with pytest.raises(OSError, match="No space"):
         answer.result(1)
     assert "No space" not in running.complaint
+
+
+# people
+
+OLGA = AUTHORITY.node("user/olga", standing=Standing("shop", "officer"))
+ASKING = {"p1": PartyEntry("p1", "DE", {"orders": contract(approval={"people": 1})})} | {
+    name: PartyEntry(name, "DE", {"orders": contract()}) for name in ("p2", "p3")
+}
+
+
+@pytest.fixture
+def waiting(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> tuple[JobManager, str]:
+    """A job that waits for an officer: every party would take part."""
+    monkeypatch.setattr(manager, "catalogues", lambda: ASKING)
+    monkeypatch.setattr(manager, "ask_verdicts", lambda *_, **__: {})
+    order, token = _order()
+    manager.submit(token, order, b"")
+    deadline = time.monotonic() + 20
+    while "must approve" not in manager._row(order.jti).reason:
+        assert time.monotonic() < deadline, manager._row(order.jti)
+        time.sleep(0.02)
+    return manager, order.jti
+
+
+def _says(manager: JobManager, job: str, decision: Any, reason: str = "") -> None:
+    plan = load_plan(manager._row(job).plan or "").digest()
+    token = sign_approval(OLGA.signer, job=job, plan=plan, decision=decision, now=utc_now(), reason=reason)
+    manager.approve(job, token, identify(OLGA.signer.chain[0], AUTHORITY.trust, utc_now()))
+
+
+def test_a_job_waits_for_people_says_for_whom_and_goes_on(
+    waiting: tuple[JobManager, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, job = waiting
+    row = manager._row(job)
+    assert (row.state, row.reason.split(";")[0]) == ("needs-approval", "1 officer must approve (orders of p1)")
+    ran = threading.Event()
+    monkeypatch.setattr(manager, "_execute", lambda *_: ran.set())
+    _says(manager, job, "approve")
+    assert ran.wait(10)
+    assert manager._row(job).state == "running"
+    assert manager.approvals.waiting() == []
+
+
+def test_a_waiting_job_is_refused_cancelled_or_runs_out_of_time(
+    waiting: tuple[JobManager, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, job = waiting
+    manager.resume()
+    assert manager._row(job).state == "needs-approval", "a start of the coordinator changes nothing"
+    monkeypatch.setattr(manager.approvals, "expired", lambda _now: [job])
+    row = _ended(manager, job)
+    assert (row.state, row.reason.split(":")[0]) == ("refused", "not approved in time")
+
+
+def test_a_refusal_gives_its_reason_and_leaves_nothing_waiting(waiting: tuple[JobManager, str]) -> None:
+    manager, job = waiting
+    _says(manager, job, "refuse", "too many columns")
+    assert manager._row(job).reason == "refused by olga (officer of shop): too many columns"
+    assert manager.approvals.waiting() == []
+    with pytest.raises(Refused, match="the job is refused"):
+        _says(manager, job, "approve")
+
+
+def test_an_approval_that_cannot_be_recorded_is_not_taken(
+    waiting: tuple[JobManager, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, job = waiting
+
+    def full(*_: object, **__: object) -> None:
+        raise LogUnavailable("the disk is full", where="audit.db")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager._node, "record", full)
+        with pytest.raises(LogUnavailable):
+            _says(manager, job, "approve")
+    assert (manager._row(job).state, manager._store.approvals(job)) == ("needs-approval", [])
+    manager.cancel(job)
+    assert manager._row(job).state == "cancelled"

@@ -7,6 +7,7 @@ import pytest
 from inbond.orders import ORDER_TYPE, open_order, sign_order
 from policies.envelope import sign
 from policies.errors import InvalidIdentity, PolicyError
+from policies.identity import OFFICES, Standing
 from policies.job import JobOrder
 from tests.policies.samples import query_spec
 from tests.support.authority import Node, TestAuthority
@@ -34,6 +35,14 @@ def test_what_was_signed_is_opened_and_no_two_orders_share_an_id() -> None:
 def test_only_users_order(path: str) -> None:
     with pytest.raises(InvalidIdentity, match="may not order"):
         _open(_signed(AUTHORITY.node(path))[1])
+
+
+@pytest.mark.parametrize("office", sorted(OFFICES - {"researcher"}))
+def test_only_researchers_among_them_order(office: str) -> None:
+    with pytest.raises(InvalidIdentity, match=f"role {office} may not order jobs; a researcher"):
+        _open(_signed(AUTHORITY.node("user/otto", standing=Standing("bank", office)))[1])
+    order, token = _signed(AUTHORITY.node("user/vera", standing=Standing("bank", "researcher")))
+    assert _open(token) == order
 
 
 def test_another_consortium_a_late_one_and_a_future_one_are_refused() -> None:

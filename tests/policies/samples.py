@@ -1,12 +1,13 @@
 """One contract, one query and one training, with what the tests vary as arguments."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 
 from policies.contract import DataContract, load_contract
 from policies.facts import Membership, Requester
+from policies.identity import PeerIdentity, SpiffeId, Standing
 from policies.job import JobOrder, JobSpec
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -97,3 +98,11 @@ def membership(**changes: Any) -> Membership:
 
 
 REQUESTER = Requester(RESEARCHER)
+
+
+def person(name: str, office: str = "") -> PeerIdentity:
+    """A user of acme.example with a certificate that says `office`, or nothing."""
+    standing = Standing("shop", office) if office else Standing()
+    return PeerIdentity(
+        SpiffeId("acme.example", f"/user/{name}"), 1, NOW, NOW + timedelta(hours=8), "ab" * 32, standing
+    )

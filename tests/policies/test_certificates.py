@@ -20,7 +20,8 @@ from policies.certificates import (
     to_pem,
 )
 from policies.errors import InvalidIdentity, InvalidInput
-from policies.identity import SpiffeId, TrustStore, identify
+from policies.identity import SpiffeId, Standing, TrustStore, identify
+from tests.support.authority import TestAuthority
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -28,6 +29,7 @@ P1 = SpiffeId.parse("spiffe://acme.test/party/p1")
 COORDINATOR = SpiffeId.parse("spiffe://acme.test/coordinator")
 CA_KEY = ec.generate_private_key(ec.SECP256R1())
 CA = make_authority("acme.test", CA_KEY, NOW)
+PEOPLE = TestAuthority("acme.test")
 TRUST = TrustStore("acme.test", (CA,))
 
 
@@ -116,3 +118,13 @@ def test_a_ca_says_its_trust_domain_and_a_leaf_does_not_pass_for_one() -> None:
 def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
     numbers = key.public_key().public_numbers()
     return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
+def test_a_persons_organisation_and_role_are_in_the_certificate_and_a_nodes_are_not() -> None:
+    olga = PEOPLE.node("user/olga", standing=Standing("shop", "officer"))
+    found = identify(olga.signer.chain[0], PEOPLE.trust, PEOPLE.now)
+    assert found.standing == Standing("shop", "officer")
+    nobody = PEOPLE.node("user/victor")
+    assert identify(nobody.signer.chain[0], PEOPLE.trust, PEOPLE.now).standing == Standing()
+    with pytest.raises(InvalidInput, match="an organisation in a node's certificate"):
+        PEOPLE.node("party/p1", standing=Standing("shop", "officer"))

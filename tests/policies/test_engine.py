@@ -23,7 +23,7 @@ from policies.request import (
     ObligationKind,
 )
 
-FILES = ("run", "use", "reveal", "receive")
+FILES = ("run", "use", "reveal", "receive", "call")
 ANY = '@id("a") @reason("r") @remedy("m") permit (principal, action, resource);'
 HOME = EntityRef("Consortium", "acme.example")
 ENGINE = Engine(load_baseline())
@@ -57,11 +57,12 @@ def build(base: dict[str, Any], changes: dict[str, Any]) -> tuple[tuple[AccessRe
     if parts["resource"]["type"] == "Dataset":
         resource["consortium"] = HOME
     who, what = EntityRef(parts["principal"]["type"], "who"), EntityRef(parts["resource"]["type"], "what")
+    what = HOME if what.type == HOME.type else what
     entities = [Entity(HOME, (("parties", ("p1", "p2", "p3")),))]
     entities += [Entity(claimed, (("parties", ()),))] if claimed != HOME else []
     parents = (HOME,) if parts["principal"].get("member") else ()
     entities.append(Entity(who, facts(parts["principal"]["attributes"]), parents))
-    entities.append(Entity(what, facts(resource)))
+    entities += [Entity(what, facts(resource))] if what != HOME else []
     request = AccessRequest(who, base["action"], what, facts(context), "the case")
     return (request,), EntitySet(tuple(entities))
 

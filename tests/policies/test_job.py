@@ -115,6 +115,17 @@ def test_a_job_runs_survives_a_restart_and_finishes() -> None:
     assert advance(state, JobEvent.FINISH) is JobState.FINISHED
 
 
+def test_a_job_that_waits_for_people_goes_on_waiting_after_a_restart_and_is_decided_on_again() -> None:
+    state = JobState.SUBMITTED
+    for event in (JobEvent.PLAN, JobEvent.DECIDE, JobEvent.WAIT, JobEvent.INTERRUPT):
+        state = advance(state, event)
+    assert state is JobState.NEEDS_APPROVAL
+    assert advance(state, JobEvent.REFUSE) is JobState.REFUSED
+    assert advance(state, JobEvent.APPROVE) is JobState.DECIDING
+    with pytest.raises(JobStateError):
+        advance(state, JobEvent.PERMIT)
+
+
 @pytest.mark.parametrize("state", sorted(JobState))
 def test_what_is_not_in_the_table_is_illegal(state: JobState) -> None:
     for event in JobEvent:

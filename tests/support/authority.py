@@ -18,10 +18,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from inbond.credentials import Credentials
 from inbond.keystore import KeyStore, Unlock
-from policies.certificates import PublicKey, issue, make_authority, make_request, to_pem
+from policies.certificates import NOBODY, PublicKey, issue, make_authority, make_request, to_pem
 from policies.denylist import extended
 from policies.envelope import Signer
-from policies.identity import DenyList, SpiffeId, TrustStore
+from policies.identity import DenyList, SpiffeId, Standing, TrustStore
 
 BOTH_USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 HOSTS = ("localhost",)
@@ -85,11 +85,12 @@ class TestAuthority:
         *,
         now: datetime | None = None,
         lifetime: timedelta = timedelta(hours=8),
+        standing: Standing = NOBODY,
     ) -> Node:
         """A node with fresh keys in `folder` (or a temporary one); servers get localhost, 127.0.0.1."""
         home = Path(tempfile.mkdtemp(prefix="inbond-")) if folder is None else folder
         keystore = KeyStore.create(home / "keys", _PlainUnlock())
-        return Node(self.certify(path, keystore, now=now, lifetime=lifetime), keystore)
+        return Node(self.certify(path, keystore, now=now, lifetime=lifetime, standing=standing), keystore)
 
     def certify(
         self,
@@ -98,6 +99,7 @@ class TestAuthority:
         *,
         now: datetime | None = None,
         lifetime: timedelta = timedelta(hours=8),
+        standing: Standing = NOBODY,
     ) -> Credentials:
         """Certificates for keys that exist: also a renewal."""
         spiffe_id, when = self.id(path), now or self.now
@@ -112,6 +114,7 @@ class TestAuthority:
                 lifetime=lifetime,
                 dns=HOSTS if serves else (),
                 ips=IPS if serves else (),
+                standing=standing,
             )
             for key in (keystore.tls_key, keystore.signing_key)
         ]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inbond/v1/control.proto\x12\tinbond.v1\"\x12\n\x10\x43hallengeRequest\"\x1f\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\t\"\x12\n\x10\x43\x61talogueRequest\"$\n\x0e\x43\x61talogueReply\x12\x12\n\ncatalogues\x18\x01 \x03(\t\".\n\x0cOrderRequest\x12\r\n\x05order\x18\x01 \x01(\t\x12\x0f\n\x07sum_key\x18\x02 \x01(\x0c\"\\\n\x0c\x45xplainReply\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\x12)\n\x08verdicts\x18\x03 \x03(\x0b\x32\x17.inbond.v1.PartyVerdict\"?\n\x0cPartyVerdict\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"\x19\n\nJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x83\x02\n\x07JobView\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63reated\x18\x07 \x01(\x01\x12\x0f\n\x07\x63hanged\x18\x08 \x01(\x01\x12\x0c\n\x04plan\x18\t \x01(\t\x12)\n\x08verdicts\x18\n \x03(\x0b\x32\x17.inbond.v1.PartyVerdict\x12\x10\n\x08requests\x18\x0b \x01(\x04\x12\x18\n\x10\x62ytes_to_parties\x18\x0c \x01(\x04\x12\x1a\n\x12\x62ytes_from_parties\x18\r \x01(\x04\"\r\n\x0bListRequest\"+\n\x07JobList\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.inbond.v1.JobView\"*\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"6\n\x08JobEvent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"*\n\x0bResultChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05total\x18\x02 \x01(\x04\"-\n\rToOpenRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\"H\n\x0bOpenedChunk\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"\x0e\n\x0cNodesRequest\"\x1c\n\nNodesReply\x12\x0e\n\x06status\x18\x01 \x01(\t2\xc8\x05\n\x07\x43ontrol\x12\x43\n\tChallenge\x12\x1b.inbond.v1.ChallengeRequest\x1a\x19.inbond.v1.ChallengeReply\x12\x43\n\tCatalogue\x12\x1b.inbond.v1.CatalogueRequest\x1a\x19.inbond.v1.CatalogueReply\x12;\n\x07\x45xplain\x12\x17.inbond.v1.OrderRequest\x1a\x17.inbond.v1.ExplainReply\x12\x35\n\x06Submit\x12\x17.inbond.v1.OrderRequest\x1a\x12.inbond.v1.JobView\x12\x33\n\x06Status\x12\x15.inbond.v1.JobRequest\x1a\x12.inbond.v1.JobView\x12\x32\n\x04List\x12\x16.inbond.v1.ListRequest\x1a\x12.inbond.v1.JobList\x12\x33\n\x06\x43\x61ncel\x12\x15.inbond.v1.JobRequest\x1a\x12.inbond.v1.JobView\x12\x37\n\x05Watch\x12\x17.inbond.v1.WatchRequest\x1a\x13.inbond.v1.JobEvent0\x01\x12\x39\n\x06Result\x12\x15.inbond.v1.JobRequest\x1a\x16.inbond.v1.ResultChunk0\x01\x12<\n\x06ToOpen\x12\x18.inbond.v1.ToOpenRequest\x1a\x16.inbond.v1.ResultChunk0\x01\x12\x36\n\x06Opened\x12\x16.inbond.v1.OpenedChunk\x1a\x12.inbond.v1.JobView(\x01\x12\x37\n\x05Nodes\x12\x17.inbond.v1.NodesRequest\x1a\x15.inbond.v1.NodesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inbond/v1/control.proto\x12\tinbond.v1\"\x12\n\x10\x43hallengeRequest\"\x1f\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\t\"\x12\n\x10\x43\x61talogueRequest\"$\n\x0e\x43\x61talogueReply\x12\x12\n\ncatalogues\x18\x01 \x03(\t\".\n\x0cOrderRequest\x12\r\n\x05order\x18\x01 \x01(\t\x12\x0f\n\x07sum_key\x18\x02 \x01(\x0c\"\\\n\x0c\x45xplainReply\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\x12)\n\x08verdicts\x18\x03 \x03(\x0b\x32\x17.inbond.v1.PartyVerdict\"?\n\x0cPartyVerdict\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"\x19\n\nJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x92\x02\n\x07JobView\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63reated\x18\x07 \x01(\x01\x12\x0f\n\x07\x63hanged\x18\x08 \x01(\x01\x12\x0c\n\x04plan\x18\t \x01(\t\x12)\n\x08verdicts\x18\n \x03(\x0b\x32\x17.inbond.v1.PartyVerdict\x12\x10\n\x08requests\x18\x0b \x01(\x04\x12\x18\n\x10\x62ytes_to_parties\x18\x0c \x01(\x04\x12\x1a\n\x12\x62ytes_from_parties\x18\r \x01(\x04\x12\r\n\x05order\x18\x0e \x01(\t\"\r\n\x0bListRequest\"+\n\x07JobList\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.inbond.v1.JobView\"*\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"6\n\x08JobEvent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"*\n\x0bResultChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05total\x18\x02 \x01(\x04\"-\n\rToOpenRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\"H\n\x0bOpenedChunk\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"\x11\n\x0fProposedRequest\".\n\rDecideRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08\x61pproval\x18\x02 \x01(\t\"\x0e\n\x0cNodesRequest\"\x1c\n\nNodesReply\x12\x0e\n\x06status\x18\x01 \x01(\t2\xbc\x06\n\x07\x43ontrol\x12\x43\n\tChallenge\x12\x1b.inbond.v1.ChallengeRequest\x1a\x19.inbond.v1.ChallengeReply\x12\x43\n\tCatalogue\x12\x1b.inbond.v1.CatalogueRequest\x1a\x19.inbond.v1.CatalogueReply\x12;\n\x07\x45xplain\x12\x17.inbond.v1.OrderRequest\x1a\x17.inbond.v1.ExplainReply\x12\x35\n\x06Submit\x12\x17.inbond.v1.OrderRequest\x1a\x12.inbond.v1.JobView\x12\x33\n\x06Status\x12\x15.inbond.v1.JobRequest\x1a\x12.inbond.v1.JobView\x12\x32\n\x04List\x12\x16.inbond.v1.ListRequest\x1a\x12.inbond.v1.JobList\x12\x33\n\x06\x43\x61ncel\x12\x15.inbond.v1.JobRequest\x1a\x12.inbond.v1.JobView\x12\x37\n\x05Watch\x12\x17.inbond.v1.WatchRequest\x1a\x13.inbond.v1.JobEvent0\x01\x12\x39\n\x06Result\x12\x15.inbond.v1.JobRequest\x1a\x16.inbond.v1.ResultChunk0\x01\x12<\n\x06ToOpen\x12\x18.inbond.v1.ToOpenRequest\x1a\x16.inbond.v1.ResultChunk0\x01\x12\x36\n\x06Opened\x12\x16.inbond.v1.OpenedChunk\x1a\x12.inbond.v1.JobView(\x01\x12\x37\n\x05Nodes\x12\x17.inbond.v1.NodesRequest\x1a\x15.inbond.v1.NodesReply\x12:\n\x08Proposed\x12\x1a.inbond.v1.ProposedRequest\x1a\x12.inbond.v1.JobList\x12\x36\n\x06\x44\x65\x63ide\x12\x18.inbond.v1.DecideRequest\x1a\x12.inbond.v1.JobViewb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,25 +48,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBREQUEST']._serialized_start=356
   _globals['_JOBREQUEST']._serialized_end=381
   _globals['_JOBVIEW']._serialized_start=384
-  _globals['_JOBVIEW']._serialized_end=643
-  _globals['_LISTREQUEST']._serialized_start=645
-  _globals['_LISTREQUEST']._serialized_end=658
-  _globals['_JOBLIST']._serialized_start=660
-  _globals['_JOBLIST']._serialized_end=703
-  _globals['_WATCHREQUEST']._serialized_start=705
-  _globals['_WATCHREQUEST']._serialized_end=747
-  _globals['_JOBEVENT']._serialized_start=749
-  _globals['_JOBEVENT']._serialized_end=803
-  _globals['_RESULTCHUNK']._serialized_start=805
-  _globals['_RESULTCHUNK']._serialized_end=847
-  _globals['_TOOPENREQUEST']._serialized_start=849
-  _globals['_TOOPENREQUEST']._serialized_end=894
-  _globals['_OPENEDCHUNK']._serialized_start=896
-  _globals['_OPENEDCHUNK']._serialized_end=968
-  _globals['_NODESREQUEST']._serialized_start=970
-  _globals['_NODESREQUEST']._serialized_end=984
-  _globals['_NODESREPLY']._serialized_start=986
-  _globals['_NODESREPLY']._serialized_end=1014
-  _globals['_CONTROL']._serialized_start=1017
-  _globals['_CONTROL']._serialized_end=1729
+  _globals['_JOBVIEW']._serialized_end=658
+  _globals['_LISTREQUEST']._serialized_start=660
+  _globals['_LISTREQUEST']._serialized_end=673
+  _globals['_JOBLIST']._serialized_start=675
+  _globals['_JOBLIST']._serialized_end=718
+  _globals['_WATCHREQUEST']._serialized_start=720
+  _globals['_WATCHREQUEST']._serialized_end=762
+  _globals['_JOBEVENT']._serialized_start=764
+  _globals['_JOBEVENT']._serialized_end=818
+  _globals['_RESULTCHUNK']._serialized_start=820
+  _globals['_RESULTCHUNK']._serialized_end=862
+  _globals['_TOOPENREQUEST']._serialized_start=864
+  _globals['_TOOPENREQUEST']._serialized_end=909
+  _globals['_OPENEDCHUNK']._serialized_start=911
+  _globals['_OPENEDCHUNK']._serialized_end=983
+  _globals['_PROPOSEDREQUEST']._serialized_start=985
+  _globals['_PROPOSEDREQUEST']._serialized_end=1002
+  _globals['_DECIDEREQUEST']._serialized_start=1004
+  _globals['_DECIDEREQUEST']._serialized_end=1050
+  _globals['_NODESREQUEST']._serialized_start=1052
+  _globals['_NODESREQUEST']._serialized_end=1066
+  _globals['_NODESREPLY']._serialized_start=1068
+  _globals['_NODESREPLY']._serialized_end=1096
+  _globals['_CONTROL']._serialized_start=1099
+  _globals['_CONTROL']._serialized_end=1927
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,7 @@ class JobRequest(_message.Message):
     def __init__(self, job: _Optional[str] = ...) -> None: ...
 
 class JobView(_message.Message):
-    __slots__ = ("job", "name", "kind", "owner", "state", "reason", "created", "changed", "plan", "verdicts", "requests", "bytes_to_parties", "bytes_from_parties")
+    __slots__ = ("job", "name", "kind", "owner", "state", "reason", "created", "changed", "plan", "verdicts", "requests", "bytes_to_parties", "bytes_from_parties", "order")
     JOB_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,7 @@ class JobView(_message.Message):
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     BYTES_TO_PARTIES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FROM_PARTIES_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     job: str
     name: str
     kind: str
@@ -88,7 +89,8 @@ class JobView(_message.Message):
     requests: int
     bytes_to_parties: int
     bytes_from_parties: int
-    def __init__(self, job: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., owner: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., created: _Optional[float] = ..., changed: _Optional[float] = ..., plan: _Optional[str] = ..., verdicts: _Optional[_Iterable[_Union[PartyVerdict, _Mapping]]] = ..., requests: _Optional[int] = ..., bytes_to_parties: _Optional[int] = ..., bytes_from_parties: _Optional[int] = ...) -> None: ...
+    order: str
+    def __init__(self, job: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., owner: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., created: _Optional[float] = ..., changed: _Optional[float] = ..., plan: _Optional[str] = ..., verdicts: _Optional[_Iterable[_Union[PartyVerdict, _Mapping]]] = ..., requests: _Optional[int] = ..., bytes_to_parties: _Optional[int] = ..., bytes_from_parties: _Optional[int] = ..., order: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ()
@@ -145,6 +147,18 @@ class OpenedChunk(_message.Message):
     party: str
     data: bytes
     def __init__(self, job: _Optional[str] = ..., request: _Optional[str] = ..., party: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class ProposedRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DecideRequest(_message.Message):
+    __slots__ = ("job", "approval")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    approval: str
+    def __init__(self, job: _Optional[str] = ..., approval: _Optional[str] = ...) -> None: ...
 
 class NodesRequest(_message.Message):
     __slots__ = ()

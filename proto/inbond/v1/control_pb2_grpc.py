@@ -97,6 +97,16 @@ class ControlStub:
                 request_serializer=inbond_dot_v1_dot_control__pb2.NodesRequest.SerializeToString,
                 response_deserializer=inbond_dot_v1_dot_control__pb2.NodesReply.FromString,
                 _registered_method=True)
+        self.Proposed = channel.unary_unary(
+                '/inbond.v1.Control/Proposed',
+                request_serializer=inbond_dot_v1_dot_control__pb2.ProposedRequest.SerializeToString,
+                response_deserializer=inbond_dot_v1_dot_control__pb2.JobList.FromString,
+                _registered_method=True)
+        self.Decide = channel.unary_unary(
+                '/inbond.v1.Control/Decide',
+                request_serializer=inbond_dot_v1_dot_control__pb2.DecideRequest.SerializeToString,
+                response_deserializer=inbond_dot_v1_dot_control__pb2.JobView.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -185,6 +195,20 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Proposed(self, request, context):
+        """Jobs that wait for people, as far as the caller may approve or refuse them: with order and plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decide(self, request, context):
+        """The caller's signed yes or no to a job's plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +271,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Nodes,
                     request_deserializer=inbond_dot_v1_dot_control__pb2.NodesRequest.FromString,
                     response_serializer=inbond_dot_v1_dot_control__pb2.NodesReply.SerializeToString,
+            ),
+            'Proposed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Proposed,
+                    request_deserializer=inbond_dot_v1_dot_control__pb2.ProposedRequest.FromString,
+                    response_serializer=inbond_dot_v1_dot_control__pb2.JobList.SerializeToString,
+            ),
+            'Decide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decide,
+                    request_deserializer=inbond_dot_v1_dot_control__pb2.DecideRequest.FromString,
+                    response_serializer=inbond_dot_v1_dot_control__pb2.JobView.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -576,6 +610,60 @@ class Control:
             '/inbond.v1.Control/Nodes',
             inbond_dot_v1_dot_control__pb2.NodesRequest.SerializeToString,
             inbond_dot_v1_dot_control__pb2.NodesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Proposed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inbond.v1.Control/Proposed',
+            inbond_dot_v1_dot_control__pb2.ProposedRequest.SerializeToString,
+            inbond_dot_v1_dot_control__pb2.JobList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inbond.v1.Control/Decide',
+            inbond_dot_v1_dot_control__pb2.DecideRequest.SerializeToString,
+            inbond_dot_v1_dot_control__pb2.JobView.FromString,
             options,
             channel_credentials,
             insecure,
