@@ -13,7 +13,13 @@ from urllib.parse import quote
 
 from compliance.errors import ComplianceError
 
-HEADS = {"audit": "audit_0001", "budget": "budget_0002", "law": "law_0001"}
+HEADS = {
+    "agreements": "agreements_0001",
+    "audit": "audit_0001",
+    "budget": "budget_0002",
+    "counters": "counters_0001",
+    "law": "law_0001",
+}
 """Newest revision of each schema under compliance/migrations."""
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process before it gives up."""

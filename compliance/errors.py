@@ -53,5 +53,9 @@ class LawStoreUnavailable(ComplianceError):
     """Records of evidence cannot be read or kept (full disk, missing file): nothing may rest on them."""
 
 
+class NotAgreed(ComplianceError):
+    """No agreement between these parties covers what was asked, or it is used up or revoked."""
+
+
 class InvalidLawEntry(ComplianceError):
     """A record of evidence is unknown, or was ended: its author can mend it."""

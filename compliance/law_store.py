@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from compliance.database import BUSY_SECONDS, open_database, open_read_only, translated
 from compliance.errors import LawStoreUnavailable
@@ -27,6 +27,8 @@ def _tell_nobody(_subject: str, _data: Mapping[str, Any]) -> None:
 
 class LawStore:
     """Base of what is kept in the file; safe for any number of threads and processes."""
+
+    SCHEMA: ClassVar[str] = "law"
 
     def __init__(self, path: Path, connection: sqlite3.Connection, tell: Tell, clock: Callable[[], datetime]) -> None:
         self._path, self._connection, self._tell, self._clock = path, connection, tell, clock
@@ -44,13 +46,13 @@ class LawStore:
         busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open or create the file; raises LawStoreUnavailable where it cannot be used."""
-        connection = open_database(path, "law", LawStoreUnavailable, busy_seconds=busy_seconds)
+        connection = open_database(path, cls.SCHEMA, LawStoreUnavailable, busy_seconds=busy_seconds)
         return cls(path, connection, tell, clock)
 
     @classmethod
     def read_only(cls, path: Path) -> Self:
         """Open an existing file for looking only; raises LawStoreUnavailable where there is none."""
-        connection = open_read_only(path, "law", LawStoreUnavailable)
+        connection = open_read_only(path, cls.SCHEMA, LawStoreUnavailable)
         return cls(path, connection, _tell_nobody, lambda: datetime.now(UTC))
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """`inbond record ...`: the evidence on which this party's transfers rest; the officer adds and ends, at home."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from compliance.audit.entry import EntryType
 from compliance.law_store import FILE, Tell
 from compliance.records import Record, RecordStore
 from inbond.config import read_text
@@ -17,6 +16,7 @@ from inbond.console import emit, facts, table
 from inbond.errors import ConfigError
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
+from parties.telling import telling
 from policies.evidence import load_evidence, payload_of
 
 app = typer.Typer(no_args_is_help=True, help="Records of evidence: transfer tools, assessments, anonymity.")
@@ -88,12 +88,8 @@ def expire(
 def opened(home: Path) -> Iterator[Tell]:
     """The node's evidence log as what a store tells its acts to."""
     node = Node.open(home)
-
-    def tell(subject: str, data: Mapping[str, Any]) -> None:
-        node.record(EntryType.NODE, subject=subject, data=data)
-
     try:
-        yield tell
+        yield telling(node)
     finally:
         node.close()
 

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from compliance.migrations.append_only import forbid_changes
+
 revision = "law_0001"
 down_revision = None
 branch_labels = None
@@ -25,12 +27,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, sa.ForeignKey("records.id"), primary_key=True),
         sa.Column("ended", sa.Text, nullable=False),
     )
-    for table in TABLES:
-        for event in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_{event.lower()} BEFORE {event} ON {table}"
-                f" BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-            )
+    forbid_changes(TABLES)
 
 
 def downgrade() -> None:

@@ -1,0 +1,1 @@
+"""Revisions of the schema of the counters and of the clocks of breaches."""

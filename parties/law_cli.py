@@ -1,0 +1,120 @@
+"""`inbond law ...` of a party: what-if questions, its counters of people sent abroad, and the clocks of its breaches.
+
+The officer sees counts and deadlines, at home; nobody else does.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compliance.counters import FILE, CounterLedger
+from compliance.counters_flow import HEADINGS, KEY_BYTES, Flow
+from compliance.errors import LawStoreUnavailable
+from compliance.law_cli import app as questions
+from inbond.config import read_text
+from inbond.console import emit, table
+from inbond.errors import ConfigError
+from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.node import Node
+from parties.breach_cli import app as breaches
+from parties.telling import telling
+
+COUNTER_KEY = "counters"
+
+app = typer.Typer(help="What the law says of a transfer, and why; counters and clocks.", no_args_is_help=True)
+app.add_typer(questions)
+app.add_typer(breaches, name="breach")
+
+
+def begin_counters(node: Node) -> None:
+    """Start the node's counters at nothing; raises InvalidLawEntry where there are some.
+
+    The key is made once and stays: whoever was hashed under it is the same person in counters that are begun again.
+    """
+    if COUNTER_KEY not in node.keystore.names():
+        node.keystore.put(COUNTER_KEY, secrets.token_bytes(KEY_BYTES))
+    CounterLedger.begin(node.home / FILE, telling(node), node.keystore.get(COUNTER_KEY)).close()
+
+
+@contextmanager
+def opened_counters(node: Node) -> Iterator[CounterLedger]:
+    """The node's counters; raises LawStoreUnavailable where there are none, or not this node's."""
+    if COUNTER_KEY not in node.keystore.names():
+        raise LawStoreUnavailable(
+            "this node has begun no counters", where=str(node.home), right="run `inbond law begin-counters` once"
+        )
+    with CounterLedger.open_with(node.home / FILE, telling(node), node.keystore.get(COUNTER_KEY)) as ledger:
+        yield ledger
+
+
+@app.command("begin-counters")
+def begin(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
+    """Start this party's counters at nothing; then state what left it this year by other ways (`sent`)."""
+    with _opened(home) as node:
+        begin_counters(node)
+    emit({"counters": str(home / FILE)}, json=json, human=lambda console: console.print("counters begun"))
+
+
+@app.command()
+def counters(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
+    """Whose data left: people of this year by heading (China), of the last twelve months by kind (United States)."""
+    load_role(home, "party")
+    with CounterLedger.read_only(home / FILE) as ledger:
+        rows = [asdict(one) for one in ledger.standing()]
+
+    def human(console: Any) -> None:
+        cells = ([row["exporter"], row["heading"], _period(row), row["people"], row["reserved"]] for row in rows)
+        heads = ("exporter", "heading", "period", "people", "awaiting release")
+        console.print(table(heads, cells) if rows else "nobody was counted yet")
+
+    emit(rows, json=json, human=human)
+
+
+@app.command()
+def sent(
+    heading: Annotated[str, typer.Argument(help=f"One of {', '.join(HEADINGS)}.")],
+    people: Annotated[int | None, typer.Argument(help="How many, at most; nobody can tell them apart.", min=0)] = None,
+    home: Home = DEFAULT_HOME,
+    *,
+    ids: Annotated[
+        Path | None, typer.Option(help="Instead: a file of ids, one a line; each person counts once.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="What names this transfer; stated again, it counts once.")] = "",
+    json: Json = False,
+) -> None:
+    """Count people whose data left this party by other ways than inbond."""
+    config, whom = load_role(home, "party"), _people(people, ids)
+    key = f"stated:{reference or secrets.token_hex(8)}"
+    with _opened(home) as node, opened_counters(node) as ledger:
+        found = ledger.reserve(Flow(key, key, config.node.name, frozenset({heading}), whom))
+        ledger.commit(key)
+    value = {"reference": key.removeprefix("stated:"), "before": found.before, "after": found.after}
+    emit(value, json=json, human=lambda console: console.print(f"counted under {heading} as {value['reference']}"))
+
+
+def _people(number: int | None, file: Path | None) -> list[bytes] | int:
+    if file is not None and number is None:
+        lines = read_text(file, "one id a line, in UTF-8").splitlines()
+        return [line.strip().encode() for line in lines if line.strip()]
+    if number is None or file is not None:
+        raise ConfigError("not one number of people", where="sent", right="a number, or --ids FILE")
+    return number
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator[Node]:
+    load_role(home, "party")
+    node = Node.open(home)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def _period(row: dict[str, Any]) -> str:
+    return "last 12 months" if row["period"] is None else str(row["period"])
