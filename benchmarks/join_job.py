@@ -39,6 +39,7 @@ columns:
   order_id:
     type: text
     class: pseudonymous
+    category: order_ref
     uses: [join]
     key:
       as: order-id
@@ -50,6 +51,7 @@ recipients: {{countries: [GB]}}
 minimum_parties: 2
 noise: none
 published_rows: {size}
+law: {{organisation: merchant, subjects: {size}, recipients: {{"*": {{recipient_kind: merchant}}}}}}
 expires: 2036-12-31
 """
 SECTION = "section: {{type: int, class: operational, uses: [group], domain: {domain}}}"

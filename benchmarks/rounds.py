@@ -40,6 +40,7 @@ recipients: {{{{countries: [DE, GB, FR], ids: ["*"]}}}}
 minimum_parties: 3
 allow_plain: true
 noise: none
+law: {{{{organisation: warehouse, personal: false, facts: {{{{recipient_kind: warehouse}}}}}}}}
 expires: 2036-12-31
 """
 

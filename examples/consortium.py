@@ -27,6 +27,7 @@ import click
 import typer
 
 from compliance.errors import ComplianceError
+from examples.papers import papers
 from federation.client import Researcher
 from inbond.cli import build, exit_code
 from inbond.errors import InbondError, Unreachable
@@ -34,6 +35,7 @@ from policies.errors import PolicyError
 
 NAME = "acme.example"
 AUTHORITY, COORDINATOR = "authority", "coordinator"
+COORDINATOR_COUNTRY = "DE"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
@@ -54,7 +56,8 @@ class NodeFailed(RuntimeError):
 class Member:
     """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them.
 
-    `standing` is a person's organisation and role, as the authority is told to certify.
+    `standing` is a person's organisation and role, as the authority is told to certify. `papers` are the records of
+    evidence that a party has (file name -> YAML text): those of `examples.papers`, where nothing else is said.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Member:
     tables: Mapping[str, Path] = field(default_factory=dict)
     user: bool = False
     standing: tuple[str, str] | None = None
+    papers: Mapping[str, str] | None = None
 
 
 def free_ports(count: int) -> list[int]:
@@ -111,7 +115,9 @@ class Consortium:
         self.command("ca", "init", NAME, *at, home=AUTHORITY)
         self.launch(AUTHORITY)
         listen = f"localhost:{self._serve}"
-        self.command("coordinator", "init", NAME, "--country", "DE", "--listen", listen, home=COORDINATOR)
+        self.command(
+            "coordinator", "init", NAME, "--country", COORDINATOR_COUNTRY, "--listen", listen, home=COORDINATOR
+        )
         self._join(COORDINATOR, "coordinator", "coordinator")
         for member in self.members.values():
             role = "user" if member.user else "party"
@@ -119,6 +125,7 @@ class Consortium:
             self.command(role, "init", member.name, *where, home=member.name)
             self._furnish(member)
             self._join(member.name, role, f"{role}/{member.name}", member.standing)
+            self._prove(member)
 
     def _furnish(self, member: Member) -> None:
         folder = self.home(member.name)
@@ -127,6 +134,18 @@ class Consortium:
         for file, source in member.tables.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(source.read_bytes())
+
+    def _prove(self, member: Member) -> None:
+        """Give a party its records of evidence on transfers to all others."""
+        others = {one.name: one.country for one in self.members.values()} | {COORDINATOR: COORDINATOR_COUNTRY}
+        texts = papers(member.name, member.country, others) if member.papers is None else member.papers
+        if member.user or not texts:
+            return
+        folder = self.home(member.name) / "papers"
+        folder.mkdir()
+        for file, text in texts.items():
+            (folder / file).write_text(text, "utf-8")
+        self.command("record", "add", *(str(folder / file) for file in texts), home=member.name)
 
     def _join(self, home: str, role: str, identity: str, standing: tuple[str, str] | None = None) -> None:
         told = ("--organisation", standing[0], "--role", standing[1]) if standing else ()

@@ -242,7 +242,8 @@ def _advance(progress: Progress, task: TaskID, event: dict[str, Any], quiet: boo
             values = ", ".join(f"{name} {value:.4f}" for name, value in list(event["metrics"].items())[:3])
             progress.console.print(f"after round {event['round']}: {values}")
         case "waits" | "approved" if not quiet:
-            told = f"waits for people: {event['reason']}" if event["event"] == "waits" else f"approved by {event['by']}"
+            waits = f"waits for {event.get('for', 'people')}: {event.get('reason')}"
+            told = waits if event["event"] == "waits" else f"approved by {event['by']}"
             progress.console.print(told)
         case "party away" | "party back" if not quiet:
             progress.console.print(f"{event['event']}: {event['party']}")

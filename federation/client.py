@@ -168,7 +168,8 @@ class Researcher(AbstractContextManager["Researcher"]):
         if signed.issuer.role != "party" or (signed.issuer.name, verdict.party) != (one.party, one.party):
             raise PeerViolation("a verdict is not its party's own", where=one.party)
         payload = verdict.payload()
-        return {"permitted": verdict.permitted, **{name: payload[name] for name in ("effect", "reasons", "policies")}}
+        told = ("effect", "reasons", "policies", "transfers", "needs")
+        return {"permitted": verdict.permitted, **{name: payload[name] for name in told}}
 
     def _order(self, spec: JobSpec) -> tuple[str, bytes, str]:
         """(signed order, public BFV key or nothing, job id); the secret halves stay in the key store."""

@@ -3,6 +3,7 @@
 It repeats the plan's own words and the parties' signed verdicts; nothing of the data is in it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -32,6 +33,27 @@ def _print_explanation(console: Any, found: Explanation) -> None:
     verdicts = [("coordinator", found.coordinator), *found.verdicts.items()]
     cells = ((name, one["effect"], " ".join(one["reasons"])) for name, one in verdicts)
     console.print(table(("verdict of", "effect", "why"), cells))
+    transfers = [(party, one) for party, verdict in found.verdicts.items() for one in verdict.get("transfers", ())]
+    if transfers:
+        console.print()
+        heads = ("transfer of", "what", "to", "is", "law", "duties")
+        console.print(table(heads, (_transfer(party, one) for party, one in transfers)))
+
+
+def _transfer(party: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the law says of one kind of transfer of a party, in a row; missing evidence is marked."""
+    key = f", key in {one['key_holder']}" if one["key_holder"] else ""
+    rules = ", ".join(one["rules"]) or "; ".join(one["causes"])
+    missing = set(one["missing"])
+    duties = (f"{code} missing" if code.split()[0] in missing else code for code in one["obligations"])
+    return (
+        f"{one['dataset']} of {party}",
+        one["what"] + key,
+        f"{', '.join(one['recipients'])} in {one['country']}",
+        one["object_class"] or "-",
+        f"{'refused' if one['decision'] == 'deny' else 'permitted'}: {rules}",
+        ", ".join(duties) or "-",
+    )
 
 
 def print_plan(console: Any, plan: Plan) -> None:

@@ -22,6 +22,7 @@ from compliance.audit.entry import EntryType
 from compliance.errors import ComplianceError
 from federation.approvals import Approvals, approval_rules
 from federation.catalogue import PartyEntry, read_catalogue
+from federation.evidence_waits import EvidenceWaits, missing, refusing, silent
 from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
 from federation.planner import make_plan
@@ -109,6 +110,7 @@ class JobManager:
         self._closing = threading.Event()
         self.desk = OwnerDesk(self._tell)
         self.approvals = Approvals(node, store)
+        self._evidence = EvidenceWaits()
         threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
 
     # what the control service uses
@@ -204,6 +206,8 @@ class JobManager:
             if state is JobState.NEEDS_APPROVAL:
                 self.approvals.resume(row.id)
                 self._recount(row.id)
+            elif state is JobState.NEEDS_EVIDENCE:
+                self._evidence.expect(row.id)
             else:
                 self._jobs.submit(self._run, row.id)
 
@@ -254,7 +258,11 @@ class JobManager:
         return self._row(job)
 
     def _waits(self, job: str, order: JobOrder, plan: Plan) -> bool:
-        """Whether people must approve first; then the job waits. A plan that would be refused anyway is refused now."""
+        """Whether evidence or people are missing; then the job waits. What would be refused anyway is refused now."""
+        if needs := missing(self._verdicts(job, order, plan, binding=False)):
+            self._move(job, JobEvent.LACK)
+            self._lacks(job, needs)
+            return True
         entries = self.catalogues()
         rules = approval_rules(plan, {name: one.contracts for name, one in entries.items()})
         if not rules:
@@ -262,11 +270,47 @@ class JobManager:
         if not self.approvals.expect(self._row(job), plan, rules).missing:  # approved before the coordinator stopped
             self.approvals.over(job)
             return False
-        self._verdicts(job, order, plan, binding=False)
         with self._lock:
             self._move(job, JobEvent.WAIT)
             self._recount(job)
         return True
+
+    def _lacks(self, job: str, needs: tuple[str, ...]) -> None:
+        """Say what parties lack, where it is not what was said before; they are asked again."""
+        row, reason = self._row(job), "; ".join(needs)
+        if reason != row.reason:
+            self._store.change(job, reason=reason)
+            data = {"event": "waits", "for": reason[:1000]}
+            self._node.record(EntryType.JOB, job=job, subject=row.owner, data=data)
+            self._tell(job, {"event": "waits", "reason": reason, "for": "evidence"})
+        self._evidence.expect(job)
+
+    def _ask_again(self, job: str) -> None:
+        """Let a job go on whose parties have their evidence now; else it waits on, as long as its order is good."""
+        try:
+            row = self._row(job)
+            if row.state != JobState.NEEDS_EVIDENCE:
+                return
+            if time.time() >= row.expires:
+                self._end(job, JobEvent.REFUSE, f"the evidence did not come in time: {row.reason}")
+                return
+            order = validate(JobOrder, Document(payload_of(row.token), "order", {}))
+            plan = load_plan(row.plan or "")
+            answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=False)
+            if away := silent(answers):
+                self._lacks(job, (*missing(answers), *(f"{party}: no verdict; it may be offline" for party in away)))
+            elif refused := refusing(answers):
+                self._end(job, JobEvent.REFUSE, " | ".join(refused))
+            elif needs := missing(answers):
+                self._lacks(job, needs)
+            else:
+                self._move(job, JobEvent.PROVE)
+                self._jobs.submit(self._run, job)
+        except Errors as error:
+            self._end(job, JobEvent.FAIL, str(error))
+        except Exception as error:
+            log.exception("a waiting job broke", job=job)
+            self._end(job, JobEvent.FAIL, f"an internal error ({type(error).__name__}); the coordinator's log has it")
 
     def _recount(self, job: str) -> None:
         """Let a waiting job go on when enough people approve; else say what is missing."""
@@ -289,7 +333,7 @@ class JobManager:
                 return
             self._store.change(job, reason=reason)
         self._node.record(EntryType.JOB, job=job, subject=row.owner, data={"event": "waits", "for": reason[:1000]})
-        self._tell(job, {"event": "waits", "reason": reason})
+        self._tell(job, {"event": "waits", "reason": reason, "for": "people"})
 
     def _expire_waiting(self) -> None:
         """Refuse the jobs that nobody approved in time."""
@@ -310,14 +354,16 @@ class JobManager:
                 verdicts = self._store.verdicts(job)
                 self._move(job, JobEvent.RESUME)
             else:
-                if row.state == JobState.DECIDING and row.plan:  # people have approved
+                if row.state == JobState.DECIDING and row.plan:  # it has waited
                     plan = load_plan(row.plan)
                 else:
                     self._move(job, JobEvent.PLAN)
                     plan = self._planned(job, order)
-                    if self._waits(job, order, plan):
-                        return
-                verdicts = self._verdicts(job, order, plan, binding=True)
+                if self._waits(job, order, plan):
+                    return
+                verdicts = {
+                    party: token for party, (_, token) in self._verdicts(job, order, plan, binding=True).items()
+                }
                 self._move(job, JobEvent.PERMIT)
             self._execute(job, Running(order, plan), verdicts)
         except Refused as error:
@@ -344,25 +390,19 @@ class JobManager:
         self._move(job, JobEvent.DECIDE)
         return plan
 
-    def _verdicts(self, job: str, order: JobOrder, plan: Plan, *, binding: bool) -> dict[str, str]:
-        """Every verdict, all permits; raises Refused with every reason there is. A `binding` one is kept."""
+    def _verdicts(self, job: str, order: JobOrder, plan: Plan, *, binding: bool) -> dict[str, tuple[Verdict, str]]:
+        """Every verdict and its token, all permits; raises Refused with every reason. A `binding` one is kept."""
         reasons = [f"coordinator: {line}" for line in self._refusals(order, plan)]
         if reasons:
             raise Refused(" | ".join(dict.fromkeys(reasons)))
-        tokens: dict[str, str] = {}
         row = self._row(job)
         answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=binding)
-        for party, answer in answers.items():
-            if isinstance(answer, str):
-                reasons.append(f"{party}: {answer}")
-                continue
-            verdict, tokens[party] = answer
-            if binding:
-                self._store.keep_verdict(job, party, tokens[party])
-            reasons += [f"{party}: {line}" for line in verdict.reasons if not verdict.permitted]
-        if reasons:
-            raise Refused(" | ".join(reasons))
-        return tokens
+        given = {party: answer for party, answer in answers.items() if not isinstance(answer, str)}
+        for party, (_, token) in given.items() if binding else ():
+            self._store.keep_verdict(job, party, token)
+        if refused := refusing(answers):
+            raise Refused(" | ".join(refused))
+        return given
 
     def decide(self, order: JobOrder, plan: Plan) -> Decision:
         """The coordinator's own decision, on the contracts that the parties publish."""
@@ -665,6 +705,7 @@ class JobManager:
             if running is not None:
                 running.ended = reason or event.value
         self.approvals.over(job)
+        self._evidence.over(job)
         try:
             with self._lock:
                 state = advance(JobState(self._row(job).state), event)
@@ -723,6 +764,8 @@ class JobManager:
                 self._expire_waiting()
             except Exception:  # such as a full disk: the watch goes on
                 log.exception("a job that nobody approved could not be ended")
+            for job in self._evidence.take_due():
+                self._jobs.submit(self._ask_again, job)
             for job, running in list(self._running.items()):
                 try:
                     for one in running.plan.participants:

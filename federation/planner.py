@@ -83,7 +83,7 @@ def make_plan(
 ) -> Plan:
     """Return the plan of `order` over the tables in `contracts` (party -> dataset -> contract).
 
-    `coordinator_country` is needed for plain jobs only, where the coordinator reads contributions.
+    `coordinator_country` is where ciphertexts pass through, and in plain jobs where contributions are read.
     Raises InvalidInput when parties, schema, columns, recipe or SQL do not fit, or no protocol runs it.
     """
     query = parse(order.spec.sql, "job: sql", order.spec.parameters) if order.spec.sql is not None else None
@@ -195,6 +195,7 @@ class _Draft:
             minimum_parties=max(spec.minimum_parties, *(one.minimum_parties for one in held)),
             noise=self.noise(),
             readers=self.readers(operators),
+            coordinator=self.coordinator_country,
         )
 
     def _participant(self, name: str, query: Compiled | None) -> Participant:

@@ -7,13 +7,16 @@ party's administrator installed, and then asks its own policies, its own contrac
 
 import hashlib
 import json
+import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
+from compliance.errors import ComplianceError
 from inbond.approvals import count, patience, question
 from inbond.errors import InbondError
 from inbond.joint_query import planned_query
@@ -21,12 +24,14 @@ from inbond.node import Node, utc_now
 from inbond.orders import open_order
 from inbond.roster import VERDICT_TYPE
 from parties.catalogue import Catalogue
+from parties.lawfulness import Lawful, Lawfulness
 from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
 from parties.releases import check_budget
 from parties.store import JobRow, PartyStore
 from policies.approval import Tally
 from policies.approval_rule import ApprovalRule
+from policies.canonical import digest
 from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
 from policies.envelope import sign
@@ -37,10 +42,12 @@ from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.protocols import check_protocol
 from policies.request import Decision, Effect, Reason
-from policies.verdict import Verdict, make_verdict
+from policies.verdict import JudgedTransfer, Verdict, make_verdict
 from protocols.masking import EpochKey
 
 NO_KEY = "0" * 64
+REPEAT_SECONDS = 3600.0
+MAX_REMEMBERED = 10_000
 Contracts = Mapping[str, PublishedContract]
 
 
@@ -61,16 +68,24 @@ class Admission:
     """The party's door for new jobs."""
 
     def __init__(
-        self, node: Node, store: PartyStore, catalogue: Catalogue, engine: Engine, budget: BudgetLedger
+        self,
+        node: Node,
+        store: PartyStore,
+        catalogue: Catalogue,
+        engine: Engine,
+        budget: BudgetLedger,
+        lawfulness: Lawfulness,
     ) -> None:
         self._node, self._store, self._catalogue = node, store, catalogue
-        self._engine, self._budget = engine, budget
+        self._engine, self._budget, self._lawfulness = engine, budget, lawfulness
+        self._explained: OrderedDict[str, float] = OrderedDict()
 
     def decide(self, proposal: Proposal, *, binding: bool) -> str:
         """The party's signed verdict; a `binding` permit admits the job. Every decision is logged first.
 
         Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
-        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget; (7) people, where contracts want them.
+        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget; (7) the law, with the evidence that it
+        asks for; (8) people, where contracts want them; (9) the counters of people sent abroad.
         """
         now = utc_now()
         plan = load_plan(proposal.plan, "plan")
@@ -83,14 +98,20 @@ class Admission:
             aged=patience(rules),
         )
         decision = self._decision(order, plan, proposal, now)
+        lawful = self._lawful(order, plan, decision, now)
+        decision = _also(decision, lawful.reasons)
         people = self._people(rules, order, plan, proposal, now)
+        if binding and decision.permitted and lawful.needs:
+            decision = _unproved(lawful)
         if binding and decision.permitted and people.missing:
             decision = _unapproved(people)
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
+        if binding and decision.permitted:
+            decision = self._counted(order, plan, decision, now)
         epoch = EpochKey.generate() if decision.permitted else None
-        waits = () if binding or not decision.permitted else people.lines
-        verdict = self._verdict(order, plan, decision, epoch, waits)
+        waits = () if binding or not decision.permitted else _waits(people, lawful)
+        verdict = self._verdict(order, plan, decision, epoch, waits, lawful)
         self._record(order, plan, verdict, decision, binding, people)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
@@ -111,6 +132,25 @@ class Admission:
             return Tally()
         asked = question(proposal.token, job=order.jti, plan=plan.digest(), trust=self._node.trust, now=now)
         return count(rules, proposal.approvals, asked, trust=self._node.trust)
+
+    def _lawful(self, order: JobOrder, plan: Plan, decision: Decision, now: datetime) -> Lawful:
+        """(7) The law on what would leave, of a plan that can be believed: one that fails for itself is not judged."""
+        if not decision.permitted and not decision.reasons:
+            return Lawful()
+        return self._lawfulness.judge(plan, self._own(plan), order.jti, now)
+
+    def _counted(self, order: JobOrder, plan: Plan, decision: Decision, now: datetime) -> Decision:
+        """(9) The permit once everybody who is sent abroad is counted; else a refusal."""
+        try:
+            self._lawfulness.count(plan, self._own(plan), order.jti, now)
+        except (InbondError, ComplianceError) as error:
+            return _refusal(error.what, error.right)
+        return decision
+
+    def _own(self, plan: Plan) -> list[DataContract]:
+        own = plan.participant(self._node.name)
+        held = [self._catalogue.contracts.get(table.dataset) for table in own.tables] if own else []
+        return [one for one in held if one is not None]
 
     def _first_sight(self, order: JobOrder) -> bool:
         return self._store.first_sight(order.iss, order.jti, order.exp + 60)
@@ -169,6 +209,7 @@ class Admission:
         decision: Decision,
         epoch: EpochKey | None,
         waits: tuple[str, ...],
+        lawful: Lawful,
     ) -> Verdict:
         own = plan.participant(self._node.name)
         return make_verdict(
@@ -180,7 +221,9 @@ class Admission:
             steps=plan.steps,
             expires=order.exp,
             epoch_key=epoch.public.hex() if epoch else NO_KEY,
-            reasons=(*explain(decision), *(f"Waits for people: {line}." for line in waits)),
+            reasons=(*explain(decision), *waits),
+            transfers=lawful.transfers,
+            needs=lawful.needs,
         )
 
     def _record(
@@ -199,10 +242,28 @@ class Admission:
             "fingerprint": decision.fingerprint,
             "binding": binding,
         }
+        if verdict.transfers:
+            data["law"] = [_logged(one) for one in verdict.transfers]
+            data["law_needs"] = list(verdict.needs)
         if people != Tally():
             data |= {"approved_by": list(people.counted), "approvals_missing": list(people.lines)}
+        if not binding and self._said(order, data):
+            return
         kind = EntryType.ADMISSION if verdict.permitted else EntryType.REFUSAL
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
+
+    def _said(self, order: JobOrder, data: Mapping[str, Any]) -> bool:
+        """Whether this very explanation was logged within the hour: a job that waits for evidence is asked again and
+        again.
+        """
+        said, now = digest([order.jti, dict(data)]), time.monotonic()
+        if now - self._explained.get(said, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return True
+        self._explained[said] = now
+        self._explained.move_to_end(said)
+        while len(self._explained) > MAX_REMEMBERED:
+            self._explained.popitem(last=False)
+        return False
 
     def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
         kept = {"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex(), "contracts": proposal.contracts}
@@ -252,6 +313,36 @@ def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
         if column is None or column.type != need.type:
             right = f"a column {need.name} of type {need.type}"
             raise InbondError(f"recipe {recipe.name} reads {need.name}, which the contract lacks", right=right)
+
+
+def _also(decision: Decision, reasons: tuple[Reason, ...]) -> Decision:
+    """The decision with what the law has against it: a refusal by both names both."""
+    if not reasons:
+        return decision
+    if decision.permitted:
+        return Decision(effect=Effect.DENY, determining=(), reasons=reasons, fingerprint=decision.fingerprint)
+    return replace(decision, reasons=(*decision.reasons, *reasons))
+
+
+def _unproved(lawful: Lawful) -> Decision:
+    """The refusal of a plan that would be lawful, were there records of its evidence."""
+    reason = Reason("evidence", "the law asks for evidence that no record holds", remedy=_records_of(lawful.needs))
+    return Decision(effect=Effect.DENY, determining=(), reasons=(reason,))
+
+
+def _records_of(needs: tuple[str, ...]) -> str:
+    return f"with `inbond record add` a record of {'; of '.join(needs)}"
+
+
+def _waits(people: Tally, lawful: Lawful) -> tuple[str, ...]:
+    """For whom and what a permit waits."""
+    evidence = tuple(f"Waits for evidence: {line}." for line in lawful.needs)
+    return (*evidence, *(f"Waits for people: {line}." for line in people.lines))
+
+
+def _logged(one: JudgedTransfer) -> dict[str, Any]:
+    """What the evidence log keeps of a transfer: everything but how else it would be lawful."""
+    return {name: value for name, value in one.model_dump(mode="json").items() if value and name != "changes"}
 
 
 def _unapproved(people: Tally) -> Decision:

@@ -24,6 +24,7 @@ from parties.admission import Admission
 from parties.catalogue import Catalogue
 from parties.door import Door
 from parties.jobs import MIB, Jobs
+from parties.lawfulness import Lawfulness
 from parties.link import Link, LinkSettings
 from parties.sources import register_budgets
 from parties.store import PartyStore
@@ -31,6 +32,7 @@ from policies.bundle import load_baseline
 from policies.engine import Engine
 from policies.envelope import verify
 from policies.errors import PolicyError
+from policies.law.law import law_or_closed
 
 log = structlog.get_logger(__name__)
 WELCOME_TYPE = "inbond-welcome+jws"
@@ -52,7 +54,8 @@ class Agent:
         register_budgets(self.budget, self.catalogue.contracts.values(), home)
         self.store = PartyStore(home)
         self.jobs = Jobs(self.node, self.store, self.catalogue, self.budget)
-        admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget)
+        lawfulness = Lawfulness(self.node, law_or_closed())
+        admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget, lawfulness)
         self.door = Door(self.node, self.store, self.catalogue, admission, self.jobs)
         self.link = self._link()
         self.upkeep = Upkeep(self.node, rotated=self.link.rotate)

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from compliance.counters import FILE, CounterLedger
-from compliance.counters_flow import HEADINGS, KEY_BYTES, Flow
-from compliance.errors import LawStoreUnavailable
+from compliance.counters_flow import HEADINGS, Flow
 from compliance.law_cli import app as questions
 from inbond.config import read_text
 from inbond.console import emit, table
@@ -22,34 +21,11 @@ from inbond.errors import ConfigError
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node
 from parties.breach_cli import app as breaches
-from parties.telling import telling
-
-COUNTER_KEY = "counters"
+from parties.counting import begin_counters, opened_counters
 
 app = typer.Typer(help="What the law says of a transfer, and why; counters and clocks.", no_args_is_help=True)
 app.add_typer(questions)
 app.add_typer(breaches, name="breach")
-
-
-def begin_counters(node: Node) -> None:
-    """Start the node's counters at nothing; raises InvalidLawEntry where there are some.
-
-    The key is made once and stays: whoever was hashed under it is the same person in counters that are begun again.
-    """
-    if COUNTER_KEY not in node.keystore.names():
-        node.keystore.put(COUNTER_KEY, secrets.token_bytes(KEY_BYTES))
-    CounterLedger.begin(node.home / FILE, telling(node), node.keystore.get(COUNTER_KEY)).close()
-
-
-@contextmanager
-def opened_counters(node: Node) -> Iterator[CounterLedger]:
-    """The node's counters; raises LawStoreUnavailable where there are none, or not this node's."""
-    if COUNTER_KEY not in node.keystore.names():
-        raise LawStoreUnavailable(
-            "this node has begun no counters", where=str(node.home), right="run `inbond law begin-counters` once"
-        )
-    with CounterLedger.open_with(node.home / FILE, telling(node), node.keystore.get(COUNTER_KEY)) as ledger:
-        yield ledger
 
 
 @app.command("begin-counters")

@@ -24,21 +24,28 @@ app = typer.Typer(no_args_is_help=True, help="Records of evidence: transfer tool
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="One record, YAML or JSON.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Records, one in each file, YAML or JSON.")],
     home: Home = DEFAULT_HOME,
     *,
     document: Annotated[
-        Path | None, typer.Option(help="The document itself: its digest must be the stated one.")
+        Path | None, typer.Option(help="The document itself of the one record: its digest must be the stated one.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Keep a record, and say so in the evidence log."""
+    """Keep records, and say so in the evidence log. One that cannot be read, and none is kept."""
     load_role(home, "party")
-    evidence = load_evidence(read_text(file, "a record in UTF-8"), str(file))
+    evidence = [load_evidence(read_text(file, "a record in UTF-8"), str(file)) for file in files]
+    if document is not None and len(files) > 1:
+        raise ConfigError("one document and several records", where="--document", right="one record at a time")
     if document is not None:
-        _check_document(document, evidence.document_sha256)
+        _check_document(document, evidence[0].document_sha256)
     with opened(home) as tell, RecordStore.open(home / FILE, tell) as store:
-        _show(store.add(evidence), json)
+        kept = [store.add(one) for one in evidence]
+    if len(kept) == 1:
+        _show(kept[0], json)
+    else:
+        told = f"{len(kept)} records kept"
+        emit([_row(one) for one in kept], json=json, human=lambda console: console.print(told))
 
 
 def _check_document(path: Path, stated: str) -> None:

@@ -18,6 +18,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, m
 from policies.approval_rule import ApprovalRule
 from policies.canonical import digest
 from policies.document import Value, read_document, validate
+from policies.law_terms import LawTerms
 
 MAX_COLUMNS = 512
 MAX_DOMAIN = 4096
@@ -30,6 +31,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 Purpose = Annotated[str, Field(pattern=r"^dpv:[A-Z][A-Za-z]{1,62}$", description="a W3C DPV purpose")]
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+Category = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Cell = StrictBool | StrictInt | StrictStr
 
 
@@ -59,6 +61,9 @@ class DataClass(StrEnum):
     PSEUDONYMOUS = "pseudonymous"
     PERSONAL = "personal"
     SENSITIVE = "sensitive"
+
+
+ABOUT_PEOPLE = frozenset({DataClass.PSEUDONYMOUS, DataClass.PERSONAL, DataClass.SENSITIVE})
 
 
 class Use(StrEnum):
@@ -163,7 +168,10 @@ def _host(url: str) -> str:
 
 
 class Column(Value):
-    """One column: its type, class, permitted uses, and what GROUP BY (domain), noise (bounds) and joins (key) need."""
+    """One column: its type, class, permitted uses, and what GROUP BY (domain), noise (bounds) and joins (key) need.
+
+    `category` says what it holds, as a field of the law's catalogue (docs/law.md).
+    """
 
     type: ColumnType
     data_class: DataClass = Field(alias="class")
@@ -171,6 +179,7 @@ class Column(Value):
     domain: tuple[Cell, ...] | None = Field(default=None, min_length=1, max_length=MAX_DOMAIN)
     bounds: tuple[float, float] | None = None
     key: JoinKey | None = None
+    category: Category | None = None
 
     @model_validator(mode="after")
     def _values_fit_the_type(self) -> "Column":
@@ -289,6 +298,7 @@ class PublishedContract(Value):
     max_rows_per_subject: int = Field(default=1, ge=1, le=10**6)
     published_rows: int | None = Field(default=None, ge=1, le=10**10)
     approval: ApprovalRule | None = None
+    law: LawTerms | None = None
     expires: datetime
 
     @field_validator("noise", mode="before")
@@ -318,9 +328,25 @@ class PublishedContract(Value):
             raise ValueError("two columns differ only in case, which DuckDB cannot tell apart; rename one")
         return self
 
+    @model_validator(mode="after")
+    def _people_are_not_denied(self) -> "PublishedContract":
+        close = [name for name, column in self.columns.items() if column.data_class in ABOUT_PEOPLE]
+        if self.law is not None and not self.law.personal and close:
+            raise ValueError(
+                f"`{close[0]}` is about people and `law` says that nothing is; leave `personal: false` out"
+            )
+        if self.law is not None and self.law.subject is not None and self.law.subject not in self.columns:
+            raise ValueError(
+                f"`law: subject` names no column of this table (`{self.law.subject}`); name one that is there"
+            )
+        unsaid = next((name for name in close if self.columns[name].category is None), None)
+        if self.law is not None and unsaid is not None:
+            raise ValueError(f"nobody says what `{unsaid}` holds of people; add a `category`, such as order_ref")
+        return self
+
     def published(self) -> dict[str, Any]:
         """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
-        unsaid = {"approval"} if self.approval is None else set()  # a digest from before there were approvals holds
+        unsaid = {name for name in ("approval", "law") if getattr(self, name) is None}  # digests from before them hold
         return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"} | unsaid))
 
     def digest(self) -> str:
@@ -333,8 +359,13 @@ class PublishedContract(Value):
 
 
 def _sorted_sets(data: dict[str, Any]) -> dict[str, Any]:
-    columns = {name: column | {"uses": sorted(column["uses"])} for name, column in data["columns"].items()}
+    columns = {name: _sorted_column(column) for name, column in data["columns"].items()}
     return data | {"columns": columns, "purposes": sorted(data["purposes"])}
+
+
+def _sorted_column(column: dict[str, Any]) -> dict[str, Any]:
+    unsaid = {"category"} if column["category"] is None else set()
+    return {name: value for name, value in column.items() if name not in unsaid} | {"uses": sorted(column["uses"])}
 
 
 class DataContract(PublishedContract):

@@ -15,20 +15,16 @@ from policies.canonical import digest
 from policies.contract import Country, Slug, is_date
 from policies.document import Value, read_document, validate
 from policies.errors import InvalidInput
+from policies.mechanisms import Certificate, Mechanism
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits tell an owner's records apart
 LONGEST = 10  # years a record may claim to hold: a typing error in a year is not evidence for ever
 
 Text = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Party = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,255}$", description="a party's name or id")]
+DutyCode = Annotated[str, Field(pattern=r"^OBL_[A-Z0-9_]{2,60}$", description="an obligation of the law's tables")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the document, lower-case hex")]
 
-Mechanism = Literal[
-    "scc_m1", "scc_m2", "scc_m3", "scc_m4", "bcr", "code_art46", "cert_art46", "idta", "uk_addendum", "uk_bcr",
-    "cac_sa", "cn_sc_filed", "cn_cert", "gba_sc", "br_scc", "br_bcr", "br_specific_clauses", "jp_equivalent_contract",
-    "sg_contract", "sg_bcr",
-]  # fmt: skip
-Certificate = Literal["eu_us_dpf", "uk_extension_dpf", "apec_cbpr", "global_cbpr", "apec_prp", "global_prp"]
 _NUMBERED = ("cac_sa", "cn_sc_filed", "cn_cert", "gba_sc")  # filings and approvals with a number of the authority
 _ANNEXED = ("scc_m1", "scc_m2", "scc_m3", "scc_m4")  # Decision (EU) 2021/914: void without annexes I to III
 
@@ -118,6 +114,13 @@ class ImpactAssessment(_Covering):
     number: Text | None = None
 
 
+class DutyDone(_Covering):
+    """Evidence that obligations (codes such as OBL_ROPA) are met for transfers between these parties."""
+
+    kind: Literal["duty"]
+    duties: tuple[DutyCode, ...] = Field(min_length=1, max_length=64)
+
+
 class AttackTest(Value):
     """One disclosure or attack test and how it ended."""
 
@@ -144,14 +147,15 @@ class Anonymity(_Evidence):
 
 
 Evidence = Annotated[
-    Tool | Certification | TransferAssessment | ImpactAssessment | Anonymity, Field(discriminator="kind")
+    Tool | Certification | TransferAssessment | ImpactAssessment | DutyDone | Anonymity, Field(discriminator="kind")
 ]
-KINDS: Mapping[str, type[Tool | Certification | TransferAssessment | ImpactAssessment | Anonymity]] = {
+KINDS: Mapping[str, type[Tool | Certification | TransferAssessment | ImpactAssessment | DutyDone | Anonymity]] = {
     "tool": Tool,
     "certification": Certification,
     "tia": TransferAssessment,
     "pipia": ImpactAssessment,
     "dpia": ImpactAssessment,
+    "duty": DutyDone,
     "anonymity": Anonymity,
 }
 _ANY: TypeAdapter[Evidence] = TypeAdapter(Evidence)
@@ -231,6 +235,36 @@ def facts_of(
     if any(isinstance(one, ImpactAssessment) and one.kind == "pipia" for one in held):
         found["pipia_done"] = True
     return found | _anonymity([one for one in held if isinstance(one, Anonymity)], release)
+
+
+class Proof(NamedTuple):
+    """An obligation, and the kinds of records that prove it beside one of kind `duty` that names it."""
+
+    code: str
+    kinds: tuple[str, ...]
+
+
+def unproved(
+    duties: Iterable[Proof],
+    records: Iterable[Evidence],
+    exporter: str,
+    recipient: str,
+    at: date,
+    *,
+    dst: str | None = None,
+    release: Release | None = None,
+) -> tuple[str, ...]:
+    """The codes of those `duties` that no record proves for this transfer on the day `at`; arguments as `facts_of`."""
+    held = [one for one in _holding(records, exporter, recipient, at) if _is_about(one, dst, release)]
+    kinds = {one.kind for one in held}
+    named = {code for one in held if isinstance(one, DutyDone) for code in one.duties}
+    return tuple(duty.code for duty in duties if duty.code not in named and kinds.isdisjoint(duty.kinds))
+
+
+def _is_about(record: Evidence, dst: str | None, release: Release | None) -> bool:
+    if isinstance(record, TransferAssessment):
+        return record.destination == dst
+    return not isinstance(record, Anonymity) or (record.dataset, record.output_kind) == release
 
 
 def _holding(records: Iterable[Evidence], exporter: str, recipient: str, at: date) -> list[Evidence]:

@@ -118,7 +118,7 @@ def admission_facts(
         _run(case),
         *(_use(case, column, use) for column, use in uses),
         *(_reveal(case, leak) for leak in leaks),
-        *(_receive(case, reader) for reader in dict.fromkeys(plan.readers) if _concerns(case, reader)),
+        *(_receive(case, reader) for reader in dict.fromkeys(plan.readers) if plan.concerns(party, reader)),
     )
     return AdmissionFacts(requests, EntitySet(_entities(case, uses, leaks)))
 
@@ -258,15 +258,6 @@ def _keys(case: _Case) -> dict[str, JoinKey]:
     return {name: column.key for name, column in held if name in used and column.key is not None}
 
 
-def _concerns(case: _Case, reader: Reader) -> bool:
-    """Whether what a reader learns may be about this party's data: not where all such leaks are of other owners."""
-    name = reader.id.rsplit("/", 1)[-1]
-    same = [leak for leak in case.plan.leaks() if leak.what is reader.object]
-    return not same or any(
-        not leak.owners or (case.party in leak.owners and (not leak.learners or name in leak.learners)) for leak in same
-    )
-
-
 def _receive(case: _Case, reader: Reader) -> AccessRequest:
     context: Facts = (
         *case.common,
@@ -274,10 +265,10 @@ def _receive(case: _Case, reader: Reader) -> AccessRequest:
         ("named", case.contract.recipients.names(reader.id)),
         ("own", reader.id == f"spiffe://{case.membership.consortium}/party/{case.party}"),
         ("member", case.membership.holds(reader.id)),
-        ("granted", _granted(case, reader.object.value, (reader.id.rsplit("/", 1)[-1],))),
+        ("granted", _granted(case, reader.object.value, (reader.name,))),
     )
     about = f"{reader.id} reads {reader.object} in {reader.country}"
-    remedies = _grants(case, reader.object, (reader.id.rsplit("/", 1)[-1],))
+    remedies = _grants(case, reader.object, (reader.name,))
     return AccessRequest(_reader_ref(reader), "receive", case.dataset, context, about, remedies)
 
 

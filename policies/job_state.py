@@ -15,6 +15,7 @@ class JobState(StrEnum):
     SUBMITTED = "submitted"
     PLANNING = "planning"
     DECIDING = "deciding"
+    NEEDS_EVIDENCE = "needs-evidence"
     NEEDS_APPROVAL = "needs-approval"
     REFUSED = "refused"
     RUNNING = "running"
@@ -29,6 +30,8 @@ class JobEvent(StrEnum):
 
     PLAN = "plan"
     DECIDE = "decide"
+    LACK = "lack"
+    PROVE = "prove"
     WAIT = "wait"
     APPROVE = "approve"
     REFUSE = "refuse"
@@ -44,6 +47,7 @@ _LIVE = (
     JobState.SUBMITTED,
     JobState.PLANNING,
     JobState.DECIDING,
+    JobState.NEEDS_EVIDENCE,
     JobState.NEEDS_APPROVAL,
     JobState.RUNNING,
     JobState.RESUMING,
@@ -55,6 +59,10 @@ JOB_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.DECIDING, JobEvent.PERMIT): JobState.RUNNING,
     (JobState.RUNNING, JobEvent.FINISH): JobState.FINISHED,
     (JobState.RESUMING, JobEvent.RESUME): JobState.RUNNING,
+    # evidence: parties want records before they take part; people are asked when they have them
+    (JobState.DECIDING, JobEvent.LACK): JobState.NEEDS_EVIDENCE,
+    (JobState.NEEDS_EVIDENCE, JobEvent.PROVE): JobState.DECIDING,
+    (JobState.NEEDS_EVIDENCE, JobEvent.REFUSE): JobState.REFUSED,
     # people: nothing is released and nobody admits the job while it waits for them; all parties decide after it
     (JobState.DECIDING, JobEvent.WAIT): JobState.NEEDS_APPROVAL,
     (JobState.NEEDS_APPROVAL, JobEvent.APPROVE): JobState.DECIDING,
@@ -67,6 +75,7 @@ JOB_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.SUBMITTED, JobEvent.INTERRUPT): JobState.SUBMITTED,
     (JobState.PLANNING, JobEvent.INTERRUPT): JobState.SUBMITTED,
     (JobState.DECIDING, JobEvent.INTERRUPT): JobState.SUBMITTED,
+    (JobState.NEEDS_EVIDENCE, JobEvent.INTERRUPT): JobState.NEEDS_EVIDENCE,
     (JobState.NEEDS_APPROVAL, JobEvent.INTERRUPT): JobState.NEEDS_APPROVAL,
     (JobState.RUNNING, JobEvent.INTERRUPT): JobState.RESUMING,
     (JobState.RESUMING, JobEvent.INTERRUPT): JobState.RESUMING,

@@ -137,6 +137,11 @@ class Reader(Value):
     country: Country
     object: LeakKind
 
+    @property
+    def name(self) -> str:
+        """The last part of the id: a member's name."""
+        return self.id.rsplit("/", 1)[-1]
+
 
 class ColumnUse(Value):
     """A column of a dataset's common schema and what the job does with it."""
@@ -185,7 +190,7 @@ class JoinPlan(Value):
 
 
 class Plan(Value):
-    """The whole plan of one job."""
+    """The whole plan of one job. `coordinator` is the country of the one who carries its ciphertexts."""
 
     job: Hex32
     kind: Literal["train", "query"]
@@ -203,6 +208,7 @@ class Plan(Value):
     minimum_parties: int = Field(ge=2)
     noise: PlanNoise
     readers: tuple[Reader, ...] = Field(min_length=1, max_length=MAX_ITEMS)
+    coordinator: Country | None = None
 
     def payload(self) -> dict[str, Any]:
         """Return the plan as JSON data."""
@@ -227,6 +233,14 @@ class Plan(Value):
     def answered(self) -> tuple[str, ...]:
         """Return the names of the parties that read the answer of a join; none where the researcher does."""
         return self.join.readers((self.side(0), self.side(1))) if self.join is not None else ()
+
+    def concerns(self, party: str, reader: Reader) -> bool:
+        """Return whether what `reader` learns may be about `party`'s data: not where all such leaks are of others."""
+        same = [leak for leak in self.leaks() if leak.what is reader.object]
+        return not same or any(
+            not leak.owners or (party in leak.owners and (not leak.learners or reader.name in leak.learners))
+            for leak in same
+        )
 
     def leaks(self) -> tuple[Leak, ...]:
         """Return every leak of the plan once, in order of first appearance."""

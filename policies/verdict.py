@@ -9,16 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from policies.contract import Slug
+from policies.contract import Country, Slug
 from policies.document import Value, read_document, validate
 from policies.errors import InvalidInput, PolicyError
-from policies.job import Hex32, Instant
+from policies.job import MAX_PARTIES, Hex32, Instant
 from policies.plan import Step
 from policies.request import Decision, Obligation, ObligationKind
 
 VERDICT_TYPE = "inbond-verdict+jws"
 
 Line = Annotated[str, Field(max_length=2000)]
+Word = Annotated[str, Field(max_length=100)]
 
 
 class RefusedError(PolicyError):
@@ -37,8 +38,33 @@ class Duty(Value):
         return cls(kind=obligation.kind, parameters=dict(obligation.parameters))
 
 
+class JudgedTransfer(Value):
+    """What the law says of one kind of transfer of a party's table: who decides, why, which duties, what is missing.
+
+    Obligations are written with the time at which their evidence is due. `changes` are ways that would be lawful.
+    """
+
+    dataset: Slug
+    what: Annotated[str, Field(max_length=64)]
+    country: Country
+    key_holder: Country | None = None
+    recipients: tuple[Slug, ...] = Field(default=(), max_length=MAX_PARTIES + 64)
+    object_class: Annotated[str, Field(max_length=16)]
+    decision: Literal["permit", "permit_with_obligations", "deny"]
+    regimes: tuple[Word, ...] = Field(default=(), max_length=64)
+    rules: tuple[Word, ...] = Field(default=(), max_length=64)
+    articles: tuple[Line, ...] = Field(default=(), max_length=256)
+    obligations: tuple[Word, ...] = Field(default=(), max_length=64)
+    missing: tuple[Word, ...] = Field(default=(), max_length=64)
+    changes: tuple[Line, ...] = Field(default=(), max_length=16)
+    causes: tuple[Line, ...] = Field(default=(), max_length=64)
+
+
 class Verdict(Value):
-    """What one party decided about one job."""
+    """What one party decided about one job.
+
+    `needs` is the evidence without which the party does not take part; a refusal that has some is for want of it alone.
+    """
 
     job: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
     plan: Hex32
@@ -50,6 +76,8 @@ class Verdict(Value):
     obligations: tuple[Duty, ...] = Field(default=(), max_length=32)
     fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     steps: tuple[Step, ...] = Field(default=(), max_length=64)
+    transfers: tuple[JudgedTransfer, ...] = Field(default=(), max_length=1024)
+    needs: tuple[Line, ...] = Field(default=(), max_length=256)
     expires: Instant
     epoch_key: Hex32
 
@@ -74,6 +102,8 @@ def make_verdict(
     expires: int,
     epoch_key: str,
     reasons: tuple[str, ...] = (),
+    transfers: tuple[JudgedTransfer, ...] = (),
+    needs: tuple[str, ...] = (),
 ) -> Verdict:
     """Return the verdict for `decision`; a refusal carries no steps. `expires` in seconds since the epoch."""
     return Verdict(
@@ -87,6 +117,8 @@ def make_verdict(
         obligations=tuple(Duty.of(obligation) for obligation in decision.obligations),
         fingerprint=decision.fingerprint,
         steps=steps if decision.permitted else (),
+        transfers=transfers,
+        needs=tuple(line[:2000] for line in needs),
         expires=expires,
         epoch_key=epoch_key,
     )

@@ -105,11 +105,12 @@ def _spent(show: Show, dataset: str) -> dict[str, Decimal]:
 
 
 def refuse(show: Show) -> None:
-    """Chapter 5: the same question for a reader in a country that one contract does not allow."""
+    """Chapter 5: the same question for a reader in a country to which the law lets two firms send nothing."""
     show.stage.chapter(
         "The same question for a reader in the United States is refused",
-        "The policy decides where a result may become readable. A refusal names the rule, the articles, and what would "
-        "be lawful; nothing ran and no party was asked for anything.",
+        "All three contracts allow it. The exporter's law decides too: each firm judges every transfer of the plan by "
+        "the regimes that apply and its own records of evidence. A refusal names rules, articles, and what would be "
+        "lawful; nothing ran. The Singaporean firm, whose contract binds the reader, permits it.",
     )
     spec = example_job("refused")
     try:
@@ -118,7 +119,10 @@ def refuse(show: Show) -> None:
         reasons = refusal.what.split(" | ")
         for reason in reasons:
             show.stage.say(reason)
-        named = all("residency" in reason and "Art." in reason and "lawful" in reason for reason in reasons)
-        show.stage.check("refused by the residency rule, with articles and the lawful way", holds=named)
+        named = all(
+            any(f"{party}: Refused" in reason and rule in reason and "lawful: with" in reason for reason in reasons)
+            for party, rule in (("p1", "UK GDPR 44"), ("p2", " GDPR 44"))
+        )
+        show.stage.check("refused under UK GDPR and GDPR, with articles and the lawful way", holds=named)
     else:
-        show.stage.check("refused by the residency rule", holds=False)
+        show.stage.check("refused under UK GDPR and GDPR", holds=False)

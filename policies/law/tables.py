@@ -130,10 +130,14 @@ class Category(Value):
 
 
 class Duty(Value):
-    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release."""
+    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release.
+
+    `proved_by` are kinds of records that are such evidence; a record of kind `duty` that names it always is.
+    """
 
     when: Literal["pre", "atomic", "post", "yearly"]
     evidence: Text
+    proved_by: tuple[Word, ...] = ()
 
 
 class Constants(Value):
@@ -174,6 +178,7 @@ class CommonTables(Value):
     facts: dict[FactName, FactRule]
     purposes: tuple[Word, ...]
     categories: dict[Word, Category]
+    classes: dict[Word, Category] = Field(default_factory=dict)
     lists: dict[Word, tuple[PlaceRow, ...]]
     obligations: dict[Word, Duty]
     levers: tuple[Lever, ...] = ()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from federation.planner import make_plan
 from parties.answering import QueryJob
 from policies.contract import load_contract
-from tests.bad_input.homes import CONSORTIUM, Party, certified_home, furnish
+from tests.bad_input.homes import CONSORTIUM, Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, query_spec
 from tests.support.authority import TestAuthority
 
@@ -54,6 +54,7 @@ class Asked:
         authority = TestAuthority(CONSORTIUM)
         certified_home(authority, "party", "p1", home)
         furnish(home, text)
+        prove(home)
         write_rows(home)
         made = cls(Party.open(authority, home, authority.node("user/rosa")), text)
         made.register()

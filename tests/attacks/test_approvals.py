@@ -20,7 +20,7 @@ from policies.identity import Standing
 from policies.job import JobOrder
 from policies.plan import Plan
 from tests.bad_input import homes
-from tests.bad_input.homes import CONSORTIUM, Party, certified_home, furnish
+from tests.bad_input.homes import CONSORTIUM, Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, RESEARCHER, contract, query_spec
 from tests.support.authority import Node, TestAuthority
 
@@ -34,6 +34,7 @@ def party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
     home, authority = tmp_path_factory.mktemp("people") / "p1", TestAuthority(CONSORTIUM)
     certified_home(authority, "party", "p1", home)
     furnish(home, CONTRACT + "approval: {people: 1, other_organisation: true}\n")
+    prove(home)
     made = Party.open(authority, home, authority.node("user/rosa", standing=Standing("bank", "researcher")))
     yield made
     made.close()

@@ -15,6 +15,9 @@ from flwr.app import RecordDict
 from compliance.audit.entry import Entry
 from compliance.audit.log import AuditLog
 from compliance.budget import BudgetLedger
+from compliance.law_store import FILE
+from compliance.records import RecordStore
+from examples.papers import papers
 from federation.planner import make_plan
 from inbond import codec
 from inbond.config import AddressSection
@@ -30,10 +33,13 @@ from parties.door import Door
 from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.jobs import Jobs
+from parties.lawfulness import Lawfulness
 from parties.store import LIVE, PartyStore
 from policies.bundle import load_baseline
 from policies.engine import Engine
+from policies.evidence import load_evidence
 from policies.job import JobOrder, JobSpec
+from policies.law.law import law_or_closed
 from policies.plan import Plan
 from protocols.sealing import generate
 from tests.policies.samples import CONTRACT, contract, query_spec
@@ -41,6 +47,7 @@ from tests.support.authority import Node as Certified
 from tests.support.authority import TestAuthority
 
 CONSORTIUM = "acme.example"
+LAW = law_or_closed()
 SUM_KEY = b"the researcher's public key"
 Step = Callable[[int, RecordDict], RecordDict]
 
@@ -79,6 +86,14 @@ def furnish(home: Path, text: str = CONTRACT, rows: int = 40) -> None:
         "weight": [0.5, 1.5, 2.5, 3.5],
     }
     pq.write_table(pa.table({name: (values * rows)[:rows] for name, values in table.items()}), home / "orders.parquet")
+
+
+def prove(home: Path) -> None:
+    """Put the records of evidence of p1 in Germany on transfers to the others into its folder."""
+    others = dict.fromkeys(("p2", "p3", "p4", "rosa", "coordinator"), "DE")
+    with RecordStore.open(home / FILE, lambda _subject, _data: None) as store:
+        for file, text in papers("p1", "DE", others).items():
+            store.add(load_evidence(text, file))
 
 
 class ScriptedSteps(JobSteps):
@@ -128,7 +143,7 @@ class Party:
         store = PartyStore(home)
         jobs = ScriptedJobs(node, store, catalogue, budget)
         jobs.script = {"query.start": roster_reply}
-        admission = Admission(node, store, catalogue, Engine(load_baseline()), budget)
+        admission = Admission(node, store, catalogue, Engine(load_baseline()), budget, Lawfulness(node, LAW))
         door = Door(node, store, catalogue, admission, jobs)
         return cls(authority, home, node, store, budget, jobs, admission, door, researcher)
 
@@ -138,6 +153,7 @@ class Party:
         authority = TestAuthority(CONSORTIUM)
         certified_home(authority, "party", "p1", home)
         furnish(home)
+        prove(home)
         return cls.open(authority, home, authority.node("user/rosa"))
 
     def close(self) -> None:

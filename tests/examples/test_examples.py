@@ -120,7 +120,8 @@ def test_the_demo_answers_exactly_and_charges_noise(shown: Ran) -> None:
 
 
 def test_the_demo_shows_a_refusal_with_its_articles(shown: Ran) -> None:
-    assert "[residency, GDPR Art. 44; PIPL Art. 38]. What would be lawful:" in shown.text
+    assert "[G6x-unassessed, GDPR 44; GDPR 46(1); C-311/18]. What would be lawful: with" in shown.text
+    assert "checked: refused under UK GDPR and GDPR, with articles and the lawful way" in shown.text
 
 
 def test_the_demo_verifies_every_log_and_finds_a_forgery(shown: Ran) -> None:

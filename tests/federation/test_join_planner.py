@@ -20,13 +20,14 @@ COUNT = f"SELECT o.country, COUNT(*) AS n, SUM(p.fee) AS fee FROM {JOINED} GROUP
 
 def keyed(dataset: str, leaks: list[str], columns: dict[str, Any], **changes: Any) -> DataContract:
     key = {"as": "order-id", "counterparts": {"*": leaks}, "rows_per_key": changes.pop("rows_per_key", 1)}
-    own = {"order_id": {"type": "text", "class": "pseudonymous", "uses": ["join"], "key": key}, **columns}
+    kind = {"type": "text", "class": "pseudonymous", "category": "order_ref"}
+    own = {"order_id": {**kind, "uses": ["join"], "key": key}, **columns}
     return contract(dataset=dataset, schema_name=f"{dataset}/1", columns=own, minimum_parties=2, **changes)
 
 
 def orders(leaks: list[str] = ALL, **changes: Any) -> DataContract:
     country = {"type": "text", "class": "public", "uses": ["group", "filter"], "domain": ["DE", "FR", "NO"]}
-    customer = {"type": "int", "class": "pseudonymous", "uses": ["aggregate"]}
+    customer = {"type": "int", "class": "pseudonymous", "category": "order_ref", "uses": ["aggregate"]}
     return keyed("orders", leaks, {"country": country, "customer": customer}, **changes)
 
 
@@ -202,7 +203,8 @@ def test_a_refused_join_is_traced_from_what_was_asked_to_the_grant_that_is_missi
 
 def test_a_column_that_may_not_be_used_so_is_traced_to_the_parts_that_read_it() -> None:
     sql = "SELECT customer, COUNT(*) AS n FROM orders GROUP BY customer"
-    pointing = {"type": "text", "class": "pseudonymous", "uses": ["group"], "domain": ["a", "b"]}
+    kind = {"type": "text", "class": "pseudonymous", "category": "order_ref"}
+    pointing = {**kind, "uses": ["group"], "domain": ["a", "b"]}
     held = contract(columns={"customer": pointing})
     ordered = order(query_spec(sql=sql))
     made = make_plan(ordered, {name: {"orders": held} for name in ("p1", "p2", "p3")})

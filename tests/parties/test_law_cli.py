@@ -12,7 +12,8 @@ from compliance.counters import FILE
 from compliance.counters_flow import Flow
 from inbond.cli import EXIT_INPUT, exit_code
 from inbond.node import Node
-from parties.law_cli import app, opened_counters
+from parties.counting import opened_counters
+from parties.law_cli import app
 from tests.bad_input.homes import CONSORTIUM, certified_home
 from tests.parties.test_record_cli import events
 from tests.support.authority import TestAuthority

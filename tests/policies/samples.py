@@ -25,7 +25,7 @@ source: {kind: parquet, path: orders.parquet}
 columns:
   country: {type: text, class: public, uses: [group, filter], domain: [DE, FR, NO]}
   amount: {type: money, class: commercial, uses: [aggregate, filter, feature], bounds: [0, 500.00]}
-  customer: {type: text, class: pseudonymous, uses: [filter, group], domain: [a, b]}
+  customer: {type: text, class: pseudonymous, category: order_ref, uses: [filter, group], domain: [a, b]}
   items: {type: int, class: operational, uses: [aggregate, group, filter], domain: [1, 2], bounds: [0, 9]}
   paid: {type: bool, class: operational, uses: [filter, label, group], domain: [true, false]}
   day: {type: date, class: operational, uses: [filter, group], domain: [2026-01-01, 2026-01-02]}
@@ -35,6 +35,11 @@ purposes: [dpv:FraudPreventionAndDetection]
 recipients: {countries: [DE, FR, NO]}
 minimum_group: 5
 minimum_parties: 3
+law:
+  organisation: merchant
+  subjects: 100
+  residence: [DE]
+  recipients: {"*": {recipient_kind: merchant}}
 expires: 2027-01-31
 """
 

@@ -16,6 +16,7 @@ import pytest
 from flwr.app import RecordDict
 
 from compliance.audit.entry import Entry, EntryType
+from compliance.law_store import FILE
 from federation.catalogue import read_catalogue
 from federation.planner import make_plan
 from federation.recipes import recipe_info
@@ -135,6 +136,7 @@ def agents(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     made = {}
     for name in FIRMS:
         shutil.copytree(world.home(name), root / name, ignore=shutil.ignore_patterns("*.db*", "jobs"))
+        shutil.copy(world.home(name) / FILE, root / name)  # the records of evidence
         made[name] = Agent(Path(root / name))
     yield made
     for agent in made.values():

@@ -1,0 +1,61 @@
+"""The documents that the example members have on their transfers, as records of evidence. All of them are made up.
+
+In a real consortium lawyers write them. Each member has what its own law asks for before personal data may become
+readable with the others: a transfer tool, an assessment of each other country, and the papers of its duties.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+_TOOLS = {
+    "DE": {"mechanism": "scc_m1", "annexes": "annexes I to III of 2026"},
+    "FR": {"mechanism": "scc_m1", "annexes": "annexes I to III of 2026"},
+    "GB": {"mechanism": "idta"},
+    "SG": {"mechanism": "sg_contract"},
+    "BR": {"mechanism": "br_scc"},
+    "JP": {"mechanism": "jp_equivalent_contract"},
+    "CN": {"mechanism": "cn_sc_filed", "number": "310000-2026-00017"},
+}  # the tool that an exporter's own law knows
+_ASSESSING = ("DE", "FR", "GB")  # whose law wants the destination's law assessed
+_DUTIES = {
+    "DE": ("OBL_ROPA", "OBL_ROLE_CONTRACT", "OBL_TRANSFER_NOTICE"),
+    "FR": ("OBL_ROPA", "OBL_ROLE_CONTRACT", "OBL_TRANSFER_NOTICE"),
+    "GB": ("OBL_ROPA", "OBL_ROLE_CONTRACT", "OBL_TRANSFER_NOTICE"),
+    "BR": ("OBL_ROPA", "OBL_BR_PUBLISH"),
+    "CN": ("OBL_CN_NOTICE",),
+}
+
+
+def papers(exporter: str, country: str, recipients: Mapping[str, str]) -> dict[str, str]:
+    """File name -> record (YAML) for transfers from `exporter` in `country` to `recipients` (name -> country)."""
+    names = sorted(name for name in recipients if name != exporter)
+    if not names:
+        return {}
+    return {f"{name}.yaml": _text(exporter, names, fields) for name, fields in _records(country, recipients)}
+
+
+def _records(country: str, recipients: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if country in _TOOLS:
+        yield "tool", {"kind": "tool", **_TOOLS[country]}
+    if country in _ASSESSING:
+        for other in sorted(set(recipients.values()) - {country}):
+            yield f"assessment-{other.lower()}", {"kind": "tia", "destination": other, "outcome": "ok"}
+    if country == "CN":
+        yield "pipia", {"kind": "pipia", "number": "PIA-2026-4"}
+    if country in _DUTIES:
+        yield "duties", {"kind": "duty", "duties": list(_DUTIES[country])}
+
+
+def _text(exporter: str, recipients: list[str], fields: Mapping[str, Any]) -> str:
+    record = {
+        **fields,
+        "issuer": f"legal department of {exporter} (made up)",
+        "valid_from": "2026-01-01",
+        "valid_until": "2035-12-31",
+        "exporter": exporter,
+        "recipients": recipients,
+    }
+    return yaml.safe_dump({**record, "document_sha256": hashlib.sha256(yaml.safe_dump(record).encode()).hexdigest()})
