@@ -119,3 +119,15 @@ def refused(found: Result, what: str) -> None:
     assert exit_code(found.exception) == EXIT_INPUT
     assert what in str(found.exception)
     assert "\n" not in str(found.exception)
+
+
+def test_several_records_are_kept_together_or_none_is(home: Path, tmp_path: Path) -> None:
+    first, second = written(tmp_path / "a.json"), written(tmp_path / "b.json", number="Shanghai 2026-115")
+    bad = written(tmp_path / "c.json", mechanism="handshake")
+    refused = run(home, "add", first, bad)
+    assert refused.exit_code != 0
+    assert states(home) == []
+    assert len(answer(home, "add", first, second)) == 2
+    assert states(home) == ["holds", "holds"]
+    alone = run(home, "add", first, second, "--document", tmp_path / "a.json")
+    assert "one document and several records" in str(alone.exception)

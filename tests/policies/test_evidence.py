@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from policies.errors import InvalidInput
-from policies.evidence import Evidence, Release, facts_of, load_evidence, mechanisms_of, payload_of, stored_evidence
+from policies.evidence import (
+    Evidence,
+    Proof,
+    Release,
+    facts_of,
+    load_evidence,
+    mechanisms_of,
+    payload_of,
+    stored_evidence,
+    unproved,
+)
 from policies.law.law import load_law
 
 DAY = date(2026, 6, 1)
@@ -162,3 +172,18 @@ def test_a_wrong_file_is_refused_where_it_is_wrong(old: str, new: str, what: str
         load_evidence(TEXT.replace(old, new), "r.yaml")
     assert what in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_obligation_is_proved_by_a_record_of_its_kind_or_one_that_names_it() -> None:
+    duties = (Proof("OBL_TIA", ("tia",)), Proof("OBL_ROPA", ()), Proof("OBL_ANON_RECORD", ("anonymity",)))
+    named = record({**PAIR, "kind": "duty"}, duties=["OBL_ROPA"])
+
+    def lacking(*records: Evidence, to: str = "bank-us", at: date = DAY, release: Release | None = TABLE) -> Any:
+        return unproved(duties, records, "merchant-de", to, at, dst="US", release=release)
+
+    assert lacking() == ("OBL_TIA", "OBL_ROPA", "OBL_ANON_RECORD")
+    assert lacking(record(TIA), named, record(ANON)) == ()
+    assert lacking(record(TIA, destination="SG"), named, record(ANON)) == ("OBL_TIA",)
+    assert lacking(named, at=date(2027, 1, 1)) == lacking()
+    assert lacking(named, to="stranger") == lacking()
+    assert "OBL_ANON_RECORD" in lacking(record(ANON), release=Release("orders", "model_update"))
