@@ -26,6 +26,7 @@ from parties.connectors.base import DataError, Limits, Relation, run_pushdown
 from parties.connectors.pushdown import Pushdown
 from parties.job_context import JobContext
 from parties.sources import identity
+from parties.withheld import Withholding
 from policies.contract import ColumnType
 from policies.query.comparing import ROWS, Count, Question, comparison, question_of
 from policies.query.compiled import Compiled, Side
@@ -57,6 +58,7 @@ class ExactReleases:
 
     def __init__(self, node: Node, catalogue: Catalogue, budget: BudgetLedger) -> None:
         self._node, self._catalogue, self._budget = node, catalogue, budget
+        self._withholding = Withholding(node)
         self._one = threading.Lock()
 
     def admit(
@@ -120,8 +122,9 @@ class ExactReleases:
             return False
         fragment = comparison(new.released.question, old.released.question)
         columns = [{**theirs, **ours} for ours, theirs in zip(new.columns, old.columns, strict=True)]
+        held, purpose = self._catalogue.contracts, context.plan.purpose
         relations = {
-            f"t{index}": Relation(self._catalogue.contracts[name].source, columns[index])
+            f"t{index}": Relation(held[name].source, columns[index], self._withholding.rows(held[name], purpose))
             for index, name in enumerate(datasets)
         }
         limits = Limits(seconds=context.step_seconds, rows=MOST_SIGNATURES, memory_mib=context.memory_mib)

@@ -64,7 +64,8 @@ class JobVault:
 class JobContext:
     """One admitted job at this party; `contract` is that of its (first) table, `contracts` those of all tables.
 
-    `step_seconds` and `memory_mib` bound a step and a process of it.
+    `step_seconds` and `memory_mib` bound a step and a process of it. `registry` changes when people say something of
+    the use of their data.
     """
 
     job: str
@@ -81,6 +82,7 @@ class JobContext:
     clock: Callable[[], datetime]
     start_worker: Callable[["JobContext"], Worker]
     run_fragment: Callable[["JobContext", Fragment], Mapping[str, Sequence[Any]]]
+    registry: Callable[[], int]
     releases: "Releases"
     exact: "ExactReleases"
     summarise: Callable[[str, Mapping[str, Any]], None]

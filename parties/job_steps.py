@@ -25,6 +25,7 @@ class JobSteps:
         self.steps: dict[str, Callable[[int, RecordDict], RecordDict]] = {}
         self.closed = False
         self._worker: Worker | None = None
+        self._read_at = 0
         self._changing = threading.Lock()
 
     def handle(self, step: str, round_: int, content: RecordDict) -> RecordDict:
@@ -41,9 +42,16 @@ class JobSteps:
         if worker is not None:
             worker.kill()
 
+    def renew(self) -> None:
+        """End a worker whose view was made before somebody said something of the use of their data."""
+        if self._worker is not None and self.context.registry() != self._read_at:
+            self._worker.kill()
+            self._worker = None
+
     def worker(self) -> Worker:
         """The job's worker process, started when first needed and again after it died; raises JobFailed once closed."""
         if self._worker is None:
+            self._read_at = self.context.registry()
             worker = self.context.start_worker(self.context)
             with self._changing:
                 if not self.closed:
@@ -62,6 +70,7 @@ class JobSteps:
             return self._call(message_type, content)
 
     def _call(self, message_type: str, content: RecordDict) -> RecordDict:
+        self.renew()
         worker = self.worker()
         try:
             return worker.call(message_type, content, timeout=self.context.step_seconds)

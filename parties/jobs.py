@@ -18,7 +18,7 @@ from parties.admission import brought, recipe_of
 from parties.answering import QueryJob
 from parties.answers import Answers, KeptAnswer
 from parties.catalogue import Catalogue
-from parties.connectors.base import Limits, permitted_view, relation, run_pushdown
+from parties.connectors.base import Limits, run_pushdown
 from parties.connectors.pushdown import Pushdown
 from parties.differencing import ExactReleases
 from parties.job_context import JobContext, JobVault
@@ -28,6 +28,7 @@ from parties.plain import PlainJob
 from parties.releases import Releases
 from parties.store import LIVE, PartyStore
 from parties.training import TrainingJob
+from parties.withheld import Withholding
 from parties.worker import WorkerJob, WorkerProcess
 from policies.contract import DataContract
 from policies.document import Document, validate
@@ -66,6 +67,7 @@ class Jobs:
 
     def __init__(self, node: Node, store: PartyStore, catalogue: Catalogue, budget: BudgetLedger) -> None:
         self._node, self._store, self._catalogue = node, store, catalogue
+        self._withholding = Withholding(node)
         self._releases = Releases(node, catalogue, budget)
         self._exact = ExactReleases(node, catalogue, budget)
         self._answers = Answers(node.home, node.keystore)
@@ -146,6 +148,7 @@ class Jobs:
             clock=utc_now,
             start_worker=self._start_worker,
             run_fragment=self._run_fragment,
+            registry=self._withholding.revision,
             releases=self._releases,
             exact=self._exact,
             summarise=self._store.summarise,
@@ -187,7 +190,10 @@ class Jobs:
             "seed": int(context.plan.job[:8], 16),
         }
         wanted = list(dict.fromkeys(need.name for need in recipe.columns))
-        view = _arrow_file(permitted_view(context.contract, wanted, self._node.home)) if wanted else None
+        view = None
+        if wanted:
+            self._withholding.note(context.contract, context.plan.purpose, context.job)
+            view = _arrow_file(self._withholding.view(context.contract, wanted, context.plan.purpose))
         job = WorkerJob(
             name=context.job,
             app="parties.apps.recipe:app",
@@ -204,8 +210,11 @@ class Jobs:
 
     def _run_fragment(self, context: JobContext, fragment: Fragment) -> Mapping[str, Sequence[Any]]:
         """What a query's fragment makes of this party's rows, in the engine that holds them; raises DataError."""
+        held, purpose = self._catalogue.contracts, context.plan.purpose
+        for dataset in dict.fromkeys(dataset for dataset, _ in fragment.relations.values()):
+            self._withholding.note(held[dataset], purpose, context.job)
         relations = {
-            name: relation(self._catalogue.contracts[dataset], columns)
+            name: self._withholding.relation(held[dataset], columns, purpose)
             for name, (dataset, columns) in fragment.relations.items()
         }
         push = Pushdown(fragment.sql, fragment.parameters, fragment.outputs)

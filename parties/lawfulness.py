@@ -20,8 +20,8 @@ from compliance.law_store import FILE
 from compliance.records import RecordStore
 from inbond.errors import InbondError, Refused
 from inbond.node import Node
-from parties.connectors.base import permitted_view
 from parties.counting import opened_counters
+from parties.withheld import Withholding
 from policies.contract import DataContract
 from policies.errors import PolicyError
 from policies.evidence import Evidence
@@ -121,13 +121,14 @@ def _flow(law: Law, found: Sequence[Judged], contract: DataContract, job: str, n
         headings |= headings_of(facts, one.decision.object_class, exempt=exempt, kinds=counted)
     if not headings:
         return None
-    return Flow(f"{job}:{contract.dataset}", job, node.name, frozenset(headings), _people(contract, node))
+    people = _people(contract, node, found[0].facts["purpose"])
+    return Flow(f"{job}:{contract.dataset}", job, node.name, frozenset(headings), people)
 
 
-def _people(contract: DataContract, node: Node) -> list[bytes] | int:
-    """Everybody in the table by the column that tells them apart, or at most how many there are."""
+def _people(contract: DataContract, node: Node, purpose: str) -> list[bytes] | int:
+    """Everybody who is read, by the column that tells them apart, or at most how many there are in the table."""
     terms = contract.law
     if terms is None or terms.subject is None:
         return terms.subjects if terms is not None else 0
-    column = permitted_view(contract, [terms.subject], node.home)[terms.subject]
+    column = Withholding(node).view(contract, [terms.subject], purpose)[terms.subject]
     return [str(one).encode() for one in pc.unique(column).to_pylist() if one is not None]

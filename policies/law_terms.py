@@ -35,14 +35,16 @@ class LawTerms(Value):
     """The controller's statements on one table. `facts` are of the law's vocabulary (docs/law.md).
 
     `subjects` is how many people the table is about, at most; `residence` where they live; `subject` the column that
-    tells them apart, without which the counters add the whole table up for each job. `purposes` and `recipients`
-    (patterns of names) state further facts for one purpose, or of one recipient; the later and narrower one counts.
+    tells them apart, without which the counters add the whole table up for each job, and nobody can be left out.
+    With `only_consenting` nobody is read who has not consented to the purpose in the party's registry. `purposes` and
+    `recipients` (patterns of names) state further facts for one purpose, or of one recipient; the narrower one counts.
     """
 
     organisation: Literal["warehouse", "payment", "merchant"]
     personal: StrictBool = True
     subjects: int = Field(default=0, ge=0, le=10**10)
     subject: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
+    only_consenting: StrictBool = False
     residence: tuple[Place, ...] = Field(default=(), max_length=250)
     facts: Statements = Field(default_factory=dict, max_length=64)
     purposes: dict[Pattern, Statements] = Field(default_factory=dict, max_length=64)
@@ -52,6 +54,12 @@ class LawTerms(Value):
     def _people_are_counted(self) -> "LawTerms":
         if self.personal != (self.subjects > 0):
             raise ValueError("`personal` and `subjects` do not fit; data about people say how many, others say none")
+        return self
+
+    @model_validator(mode="after")
+    def _who_consents_can_be_told(self) -> "LawTerms":
+        if self.only_consenting and self.subject is None:
+            raise ValueError("`only_consenting` cannot tell who does; add `subject`, the column of people's ids")
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from sqlglot import exp
 from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
 from parties.connectors.pushdown import SQL_TYPES, Pushdown, statement, typed_columns
+from parties.connectors.rows import Rows
 from policies.contract import ColumnType, Source
 from policies.query.literals import Parameter
 
@@ -45,9 +46,11 @@ class EmbeddedConnector:
         with _Session.open({"source": Relation(source, {})}, folder, DEFAULT_LIMITS) as session:
             return session.described("source")
 
-    def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path) -> pa.Table:
-        """The named columns of every row, cast to the contract's types."""
-        with _Session.open({"source": Relation(source, columns)}, folder, DEFAULT_LIMITS) as session:
+    def view(
+        self, source: Source, columns: Mapping[str, ColumnType], folder: Path, rows: Rows | None = None
+    ) -> pa.Table:
+        """The named columns of every row, or of `rows`, cast to the contract's types."""
+        with _Session.open({"source": Relation(source, columns, rows)}, folder, DEFAULT_LIMITS) as session:
             return session.table(session.relation("source"), {}, columns)
 
     def run(
@@ -72,6 +75,7 @@ class _Bound:
     plain: exp.Expr  # the same, with no assumption about its columns
     columns: Mapping[str, ColumnType] | None
     source: Source | None
+    rows: Rows | None = None
 
     @property
     def description(self) -> str:
@@ -80,7 +84,8 @@ class _Bound:
     @property
     def query(self) -> exp.Select:
         columns = [exp.Star()] if self.columns is None else typed_columns(self.columns)
-        return exp.select(*columns).from_(self.origin.copy())
+        query = exp.select(*columns).from_(self.origin.copy())
+        return self.rows.narrowed(query) if self.rows is not None else query
 
 
 class _Session:
@@ -105,7 +110,7 @@ class _Session:
                 if one.source.kind == "duckdb":
                     _attach(connection, one.source, path, databases[path])
                 plain = _origin(Relation(one.source, {}), path, databases[path])
-                bound[name] = _Bound(_origin(one, path, databases[path]), plain, one.columns, one.source)
+                bound[name] = _Bound(_origin(one, path, databases[path]), plain, one.columns, one.source, one.rows)
             connection.execute("SET allowed_paths = $paths", {"paths": sorted(map(str, paths.values()))})
             _seal(connection)
             yield cls(connection, bound, limits)
@@ -254,7 +259,8 @@ def _origin(one: Relation, path: str, database: str) -> exp.Expr:
         return exp.table_(str(one.source.table), db="main", catalog=database, quoted=True)
     if one.source.kind == "parquet":
         return exp.Table(this=exp.func("read_parquet", exp.Literal.string(path), dialect=DIALECT))
-    return exp.Table(this=_read_csv(path, one.columns))
+    told_by = {one.rows.column: one.rows.kind} if one.rows is not None else {}
+    return exp.Table(this=_read_csv(path, {**told_by, **one.columns}))
 
 
 def _read_csv(path: str, columns: Mapping[str, ColumnType] | None) -> exp.Expr:

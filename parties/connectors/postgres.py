@@ -23,6 +23,7 @@ from sqlglot import exp
 from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
 from parties.connectors.pushdown import Pushdown, statement, typed_columns
+from parties.connectors.rows import Rows
 from policies.contract import CENTS, ColumnType, Source
 from policies.query.literals import Parameter
 
@@ -66,9 +67,11 @@ class PostgresConnector:
         except psycopg.Error as error:
             raise _told(error, base.place(source)) from None
 
-    def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path) -> pa.Table:
-        """The named columns of every row, cast to the contract's types."""
-        relations = {"source": Relation(source, columns)}
+    def view(
+        self, source: Source, columns: Mapping[str, ColumnType], folder: Path, rows: Rows | None = None
+    ) -> pa.Table:
+        """The named columns of every row, or of `rows`, cast to the contract's types."""
+        relations = {"source": Relation(source, columns, rows)}
         inner = _relation(relations["source"]).subquery("source")
         return _read(exp.select().from_(inner), columns, (), relations, folder, DEFAULT_LIMITS)
 
@@ -103,7 +106,7 @@ def _relation(one: Relation) -> exp.Select:
     for column, kind in zip(columns, one.columns.values(), strict=False):  # a NULL where there is no column
         if kind is ColumnType.TEXT:
             column.set("this", _collate(column.this, "C"))
-    return exp.select(*columns).from_(_table(one.source))
+    return one.narrowed(exp.select(*columns).from_(_table(one.source)))
 
 
 def _collate(node: exp.Expr, collation: str) -> exp.Expr:

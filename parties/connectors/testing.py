@@ -22,6 +22,7 @@ import pytest
 from parties.connectors.base import Connector, DataError, Limits, Relation, schema_of
 from parties.connectors.embedded import run_over_views
 from parties.connectors.pushdown import Pushdown
+from parties.connectors.rows import Rows
 from policies.contract import ColumnType, Source
 from policies.errors import InvalidInput
 from policies.query.literals import Parameter
@@ -143,6 +144,23 @@ class ConnectorContract:
             "snowflake",
             "bigquery",
         }
+
+    def test_rows_that_may_not_be_read_are_in_no_answer_and_no_view(self, tmp_path: Path) -> None:
+        """`rows` holds for views and pushdowns, also where its column is not among the permitted ones."""
+        source, few = self.store(WITH_MORE, "things", tmp_path), {"m": COLUMNS["m"]}
+        n, m = _ROWS["n"], _ROWS["m"]
+        for rows, kept in (
+            (Rows("n", INT, (1, -2)), [one for one, number in zip(m, n, strict=True) if number not in {1, -2}]),
+            (Rows("n", INT, (1, -2), only=True), m[:2]),
+            (Rows("t", TEXT, (MARKED, "nobody' OR '1'='1")), [m[0], *m[2:]]),
+            (Rows("t", TEXT, ("007",), only=True), m[:1]),
+            (Rows("t", TEXT, (), only=True), []),
+            (Rows("t", TEXT, ()), m),
+        ):
+            assert self.connector.view(source, few, tmp_path, rows)["m"].to_pylist() == kept
+            push = Pushdown("SELECT COUNT(*) AS a FROM source", {}, {"a": INT})
+            counted = self.connector.run({"source": Relation(source, {}, rows)}, push, tmp_path)
+            assert counted["a"].to_pylist() == [len(kept)]
 
     def test_every_type_makes_the_round_trip(self, tmp_path: Path) -> None:
         """Values, NULLs and Arrow types are exactly those that were stored."""

@@ -178,6 +178,11 @@ class Party:
         """The plan of an order over three parties with the sample contract."""
         return make_plan(order, {name: {"orders": contract()} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
 
+    def own_plan(self, order: JobOrder) -> Plan:
+        """The same with the contract that this party has in its folder."""
+        mine = self.door._catalogue.contracts["orders"]
+        return make_plan(order, {name: {"orders": mine} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
+
     def admit(self, order: JobOrder, token: str, *, kind: str = "admit", plan: Plan | None = None) -> Reply:
         """Ask for admission, as the coordinator does."""
         made = plan or self.plan(order)

@@ -21,7 +21,6 @@ from parties.counting import begin_counters
 from parties.lawfulness import Lawfulness
 from policies.evidence import load_evidence
 from policies.law.law import ClosedLaw, law_or_closed
-from policies.plan import Plan
 from tests.bad_input.homes import Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, query_spec
 from tests.support.authority import TestAuthority
@@ -57,15 +56,7 @@ def _verdict(reply: Reply) -> dict[str, Any]:
 
 def _asked(party: Party, kind: str = "admit", **spec: Any) -> tuple[dict[str, Any], str]:
     order, token = party.order(query_spec(**spec))
-    return _verdict(party.admit(order, token, kind=kind, plan=_plan(party, order))), order.jti
-
-
-def _plan(party: Party, order: Any) -> Plan:
-    """The plan as the coordinator makes it of what this party publishes."""
-    from federation.planner import make_plan
-
-    mine = party.door._catalogue.contracts["orders"]
-    return make_plan(order, {name: {"orders": mine} for name in ("p1", "p2", "p3")}, coordinator_country="DE")
+    return _verdict(party.admit(order, token, kind=kind, plan=party.own_plan(order))), order.jti
 
 
 def _why(verdict: dict[str, Any]) -> str:

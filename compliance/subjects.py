@@ -1,0 +1,271 @@
+"""What people said of the use of their data: consents, withdrawals, objections, erasures, per purpose; and requests.
+
+The party's own file; nobody else reads it. It holds of each person a keyed hash (HMAC-SHA256, RFC 2104) by which it is
+found and its id sealed under the node's key, so that whoever has the file alone learns how many said what and nothing
+of whom. The id is kept after an erasure: without it nobody could keep the person out. The evidence log gets the hash.
+
+A statement holds from the next read on. The latest one counts: consent after a withdrawal, a lift after an objection.
+"""
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Self
+
+from compliance.errors import InvalidLawEntry, LawStoreUnavailable
+from compliance.law_store import LawStore, Tell
+from compliance.subject_terms import subject_terms
+
+FILE = "subjects.db"
+EVERY = ""
+"""In place of a purpose: all of them."""
+KEY_BYTES = 32
+HASH_BYTES = 16
+MAX_ID = 256
+MAX_NOTE = 300
+
+
+class Act(StrEnum):
+    """What a person, or the officer for a person, can say."""
+
+    CONSENT = "consent"
+    WITHDRAW = "withdraw"
+    OBJECT = "object"
+    ERASE = "erase"
+    LIFT = "lift"
+
+
+_FAMILIES = ((Act.CONSENT, Act.WITHDRAW), (Act.LIFT, Act.OBJECT), (Act.LIFT, Act.ERASE))
+"""Of each pair the later statement counts: the first lets the data be read, the second does not."""
+_LATEST = """
+SELECT person, sealed, act FROM statements WHERE number IN (
+  SELECT MAX(number) FROM statements
+  WHERE act IN (?, ?) AND (purpose = '' OR purpose = ?) AND number <= ? GROUP BY person)
+"""
+
+
+class Kind(StrEnum):
+    """What a request asks for (GDPR Art. 15 to 21 and their like)."""
+
+    ACCESS = "access"
+    RECTIFICATION = "rectification"
+    ERASURE = "erasure"
+    OBJECTION = "objection"
+    PORTABILITY = "portability"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The node's keys for the file: `key` makes pseudonyms, `seal` and `unseal` hide ids and bring them back."""
+
+    key: bytes
+    seal: Callable[[bytes], bytes]
+    unseal: Callable[[bytes], bytes]
+
+    @property
+    def check(self) -> bytes:
+        """What tells the right key from any other, and nothing of it."""
+        return hmac.new(self.key, b"statements of people", hashlib.sha256).digest()
+
+    def pseudonym(self, person: str) -> bytes:
+        """The hash under which a person is kept; raises InvalidLawEntry for no id."""
+        if not person or len(person) > MAX_ID or not person.isprintable():
+            right = f"1 to {MAX_ID} letters or digits"
+            raise InvalidLawEntry("that is no id of a person", where="subject", right=right)
+        return hmac.new(self.key, b"subject\0" + person.encode(), hashlib.sha256).digest()[:HASH_BYTES]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement as it is kept."""
+
+    number: int
+    act: Act
+    purpose: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Request:
+    """A person's request; `outcome` and `note` are there once it is answered."""
+
+    number: int
+    kind: Kind
+    regime: str
+    received: datetime
+    due: datetime
+    outcome: str | None = None
+    note: str = ""
+
+
+class SubjectRegistry(LawStore):
+    """Opened with `open_with`; for looking only, `look`."""
+
+    SCHEMA: ClassVar[str] = "subjects"
+    _seal: Seal
+
+    @classmethod
+    def open_with(cls, path: Path, tell: Tell, seal: Seal) -> Self:
+        """Open or begin the file; raises LawStoreUnavailable where it is not this node's."""
+        registry = cls.open(path, tell)
+        registry._seal = seal
+        try:
+            with registry._transaction() as base:
+                if base.execute("SELECT 1 FROM registry").fetchone() is None:
+                    base.execute("INSERT INTO registry (number, key_check) VALUES (1, ?)", (seal.check,))
+            registry._belongs()
+        except BaseException:
+            registry.close()
+            raise
+        return registry
+
+    @classmethod
+    def look(cls, path: Path, seal: Seal) -> Self:
+        """Open an existing file for looking only; raises LawStoreUnavailable where there is none."""
+        registry = cls.read_only(path)
+        registry._seal = seal
+        try:
+            registry._belongs()
+        except BaseException:
+            registry.close()
+            raise
+        return registry
+
+    def _belongs(self) -> None:
+        with self._reading() as base:
+            row = base.execute("SELECT key_check FROM registry").fetchone()
+        if row is None or not hmac.compare_digest(row[0], self._seal.check):
+            right = "the file and the keys of one node"
+            raise LawStoreUnavailable("the registry of people is not this node's", where=str(self._path), right=right)
+
+    # --- statements ---
+
+    def say(self, act: Act, people: Sequence[str], purpose: str = EVERY) -> int:
+        """Keep a statement of each of `people`, all or none, and say so in the evidence log; how many are kept.
+
+        To say the last thing again is no change. Raises InvalidLawEntry.
+        """
+        if act is Act.ERASE and purpose != EVERY:
+            raise InvalidLawEntry("erasure is for every purpose", where="subject", right="leave the purpose out")
+        found = {self._seal.pseudonym(one): one for one in people}
+        kept = 0
+        with self._transaction() as base:
+            for person, text in found.items():
+                if _last(base, person) == (act, purpose):
+                    continue
+                base.execute(
+                    "INSERT INTO statements (person, sealed, act, purpose, at) VALUES (?, ?, ?, ?, ?)",
+                    (person, self._seal.seal(text.encode()), act.value, purpose, self._now().isoformat()),
+                )
+                kept += 1
+                data = {"event": f"subject: {act.value}", "purpose": purpose or "every"}
+                self._tell(f"subject:{person.hex()}", data)
+        return kept
+
+    def of(self, person: str) -> list[Statement]:
+        """Everything that is kept of a person, oldest first."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT number, act, purpose, at FROM statements WHERE person = ? ORDER BY number",
+                (self._seal.pseudonym(person),),
+            ).fetchall()
+        return [Statement(number, Act(act), purpose, datetime.fromisoformat(at)) for number, act, purpose, at in rows]
+
+    def revision(self) -> int:
+        """What grows with every statement."""
+        with self._reading() as base:
+            return int(base.execute("SELECT COALESCE(MAX(number), 0) FROM statements").fetchone()[0])
+
+    def withheld(self, purpose: str, revision: int | None = None) -> list[str]:
+        """The ids of the people whose data may not be read for `purpose`, as of a `revision` or now."""
+        found: dict[bytes, bytes] = {}
+        for allows, forbids in _FAMILIES:
+            about = EVERY if forbids is Act.ERASE else purpose
+            latest = self._latest(allows, forbids, about, revision)
+            found |= {person: sealed for person, (sealed, act) in latest.items() if act is forbids}
+        return [self._seal.unseal(sealed).decode() for sealed in found.values()]
+
+    def consenting(self, purpose: str) -> list[str]:
+        """The ids of the people who consent to `purpose` now, and neither objected nor were erased."""
+        out = set(self.withheld(purpose))
+        latest = self._latest(Act.CONSENT, Act.WITHDRAW, purpose, None)
+        said = (self._seal.unseal(sealed).decode() for sealed, act in latest.values() if act is Act.CONSENT)
+        return [one for one in said if one not in out]
+
+    def keeps_out(self, person: str, purpose: str, revision: int) -> bool:
+        """Whether a person was withheld from `purpose` as of `revision`."""
+        return person in self.withheld(purpose, revision)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many statements of each act and purpose there are."""
+        with self._reading() as base:
+            rows = base.execute("SELECT act, purpose, COUNT(*) FROM statements GROUP BY act, purpose ORDER BY 1, 2")
+            return {(act, purpose): number for act, purpose, number in rows}
+
+    def _latest(
+        self, allows: Act, forbids: Act, purpose: str, revision: int | None
+    ) -> Mapping[bytes, tuple[bytes, Act]]:
+        with self._reading() as base:
+            most = 2**62 if revision is None else revision
+            rows = base.execute(_LATEST, (allows.value, forbids.value, purpose, most)).fetchall()
+        return {person: (sealed, Act(act)) for person, sealed, act in rows}
+
+    # --- requests ---
+
+    def receive(self, person: str, kind: Kind, regime: str, received: datetime) -> Request:
+        """Keep a request, with the day by which it is to be answered. Raises InvalidLawEntry."""
+        due, pseudonym = subject_terms().due(regime, received), self._seal.pseudonym(person)
+        with self._transaction() as base:
+            number = base.execute(
+                "INSERT INTO requests (person, sealed, kind, regime, received, due) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(pseudonym, self._seal.seal(person.encode()), kind.value, regime),
+                    *(received.isoformat(), due.isoformat()),
+                ),
+            ).lastrowid
+            data = {"event": "request received", "kind": kind.value, "regime": regime, "due": due.isoformat()}
+            self._tell(f"subject:{pseudonym.hex()}", data)
+        return Request(int(number or 0), kind, regime, received, due)
+
+    def answer(self, number: int, outcome: str, note: str) -> Request:
+        """End a request as `granted` or `refused`, with a note that names nobody. Raises InvalidLawEntry."""
+        if outcome not in {"granted", "refused"} or not 0 < len(note) <= MAX_NOTE or not note.isprintable():
+            right = f"granted or refused, and a note of at most {MAX_NOTE} characters"
+            raise InvalidLawEntry("that is no answer to a request", where=f"request {number}", right=right)
+        with self._transaction() as base:
+            row = base.execute("SELECT person FROM requests WHERE number = ?", (number,)).fetchone()
+            if row is None or base.execute("SELECT 1 FROM request_ends WHERE number = ?", (number,)).fetchone():
+                what = "no such request" if row is None else "it is answered already"
+                raise InvalidLawEntry(what, where=f"request {number}", right="see `inbond subject requests`")
+            base.execute(
+                "INSERT INTO request_ends (number, outcome, note, at) VALUES (?, ?, ?, ?)",
+                (number, outcome, note, self._now().isoformat()),
+            )
+            self._tell(f"subject:{row[0].hex()}", {"event": f"request {outcome}", "number": number})
+        return next(one for one in self.requests() if one.number == number)
+
+    def requests(self) -> list[Request]:
+        """Every request, the most urgent open one first, then those that are answered."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT r.number, r.kind, r.regime, r.received, r.due, e.outcome, COALESCE(e.note, '') FROM requests r"
+                " LEFT JOIN request_ends e ON e.number = r.number ORDER BY e.number IS NOT NULL, r.due, r.number"
+            ).fetchall()
+        return [
+            Request(
+                number, Kind(kind), regime, datetime.fromisoformat(received), datetime.fromisoformat(due), outcome, note
+            )
+            for number, kind, regime, received, due, outcome, note in rows
+        ]
+
+
+def _last(base: sqlite3.Connection, person: bytes) -> tuple[str, str] | None:
+    """What a person said last, about which purpose."""
+    sql = "SELECT act, purpose FROM statements WHERE person = ? ORDER BY number DESC LIMIT 1"
+    row = base.execute(sql, (person,)).fetchone()
+    return None if row is None else (str(row[0]), str(row[1]))

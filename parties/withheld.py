@@ -1,0 +1,112 @@
+"""Whose rows a job may not read at this party: what people said is honoured at the next read, in training and queries.
+
+Nobody learns anything here but fewer rows. Each read of a table about people is in the party's log, with the state of
+the registry that it honoured, so that it can be told later in which jobs a person's data were. Fails closed: where
+somebody may not be read and cannot be told apart, or the registry cannot be read, nothing is.
+"""
+
+import secrets
+import threading
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from compliance.audit.entry import EntryType
+from compliance.errors import LawStoreUnavailable
+from compliance.subjects import FILE, KEY_BYTES, Seal, SubjectRegistry
+from inbond.node import Node
+from parties.connectors.base import DataError, Relation, permitted_view, relation
+from parties.connectors.rows import Rows
+from policies.contract import ColumnType, DataContract
+
+SUBJECT_KEY = "subjects"
+READ = "rows read"
+
+
+def seal_of(node: Node) -> Seal:
+    """The node's keys for its registry; made once."""
+    with _MAKING:
+        if SUBJECT_KEY not in node.keystore.names():
+            node.keystore.put(SUBJECT_KEY, secrets.token_bytes(KEY_BYTES))
+    keys = node.keystore
+    return Seal(
+        keys.get(SUBJECT_KEY),
+        lambda text: keys.encrypt(text, SUBJECT_KEY),
+        lambda sealed: bytes(keys.decrypt(sealed, SUBJECT_KEY)),
+    )
+
+
+_MAKING = threading.Lock()
+
+
+class Withholding:
+    """What the party's registry lets a job read; safe for any number of threads."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def revision(self) -> int:
+        """What changes when somebody says something; raises LawStoreUnavailable."""
+        if not self._is_there():
+            return 0
+        with SubjectRegistry.look(self._node.home / FILE, seal_of(self._node)) as registry:
+            return registry.revision()
+
+    def _is_there(self) -> bool:
+        """Whether anybody has said anything; raises LawStoreUnavailable where it was lost what they said."""
+        path = self._node.home / FILE
+        if path.exists():
+            return True
+        if SUBJECT_KEY in self._node.keystore.names():
+            right = "restore the file from its backup: what people said must not be forgotten"
+            raise LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
+        return False
+
+    def relation(self, contract: DataContract, columns: Sequence[str], purpose: str) -> Relation:
+        """These columns of the rows that may be read for `purpose`; raises DataError."""
+        return relation(contract, columns, self.rows(contract, purpose))
+
+    def view(self, contract: DataContract, columns: Sequence[str], purpose: str) -> pa.Table:
+        """The rows of `columns` that may be read for `purpose`; raises DataError."""
+        return permitted_view(contract, columns, self._node.home, self.rows(contract, purpose))
+
+    def rows(self, contract: DataContract, purpose: str) -> Rows | None:
+        """Which rows may be read for `purpose`; None for all of them. Raises DataError and LawStoreUnavailable."""
+        terms = contract.law
+        if terms is None or not terms.personal:
+            return None
+        asks = terms.only_consenting
+        if not self._is_there():
+            return self._about(contract, [], only=True) if asks else None
+        with SubjectRegistry.look(self._node.home / FILE, seal_of(self._node)) as registry:
+            named = registry.consenting(purpose) if asks else registry.withheld(purpose)
+        return self._about(contract, named, only=asks) if asks or named else None
+
+    def note(self, contract: DataContract, purpose: str, job: str) -> None:
+        """Write down, before it happens, that a job reads a table about people. Raises LogUnavailable."""
+        if contract.law is None or not contract.law.personal:
+            return
+        rows = self.rows(contract, purpose)
+        data = {
+            "event": READ,
+            "dataset": contract.dataset,
+            "purpose": purpose,
+            "registry": self.revision(),
+            "people": "those who consent" if rows is not None and rows.only else "all but the withheld",
+            "withheld": 0 if rows is None or rows.only else len(rows.values),
+        }
+        self._node.record(EntryType.STEP, job=job, data=data)
+
+    @staticmethod
+    def _about(contract: DataContract, named: Sequence[str], *, only: bool) -> Rows:
+        column = contract.law.subject if contract.law is not None else None
+        if column is None:
+            right = "name the column that tells them apart as `law: subject` of the contract"
+            raise DataError("people who said no cannot be told apart", where=contract.dataset, right=right)
+        kind = contract.columns[column].type
+        values = [int(one) for one in named if _whole(one)] if kind is ColumnType.INT else list(named)
+        return Rows(column, kind, tuple(sorted(values, key=str)), only).checked()
+
+
+def _whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal() and text.isascii() and -(2**63) <= int(text) < 2**63
