@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from compliance.audit.entry import EntryType
@@ -21,7 +21,7 @@ from inbond.approvals import count, patience, question
 from inbond.errors import InbondError
 from inbond.joint_query import planned_query
 from inbond.node import Node, utc_now
-from inbond.orders import open_order
+from inbond.orders import ORDER_TYPE, open_order
 from inbond.roster import VERDICT_TYPE
 from parties.catalogue import Catalogue
 from parties.lawfulness import Lawful, Lawfulness
@@ -31,18 +31,20 @@ from parties.releases import check_budget
 from parties.store import JobRow, PartyStore
 from policies.approval import Tally
 from policies.approval_rule import ApprovalRule
+from policies.calls import role_of
 from policies.canonical import digest
 from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
-from policies.envelope import sign
+from policies.envelope import sign, verify
 from policies.errors import PolicyError
 from policies.explain import explain
 from policies.facts import Membership, Requester, admission_facts
 from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.protocols import check_protocol
-from policies.request import Decision, Effect, Reason
+from policies.request import Decision, Effect, Obligation, ObligationKind, Reason
 from policies.verdict import JudgedTransfer, Verdict, make_verdict
+from policies.views import Asker, Views
 from protocols.masking import EpochKey
 
 NO_KEY = "0" * 64
@@ -97,7 +99,8 @@ class Admission:
             now=now,
             aged=patience(rules),
         )
-        decision = self._decision(order, plan, proposal, now)
+        asker = self._asker(plan, proposal, now, patience(rules))
+        decision = _viewed(self._decision(order, plan, proposal, now), plan, self._own(plan), asker)
         lawful = self._lawful(order, plan, decision, now)
         decision = _also(decision, lawful.reasons)
         people = self._people(rules, order, plan, proposal, now)
@@ -115,8 +118,13 @@ class Admission:
         self._record(order, plan, verdict, decision, binding, people)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
-            self._admit(order, proposal, token, epoch)
+            self._admit(order, proposal, token, epoch, asker)
         return token
+
+    def _asker(self, plan: Plan, proposal: Proposal, now: datetime, aged: timedelta) -> Asker:
+        """Who ordered, as the certificate in the order says, and for what: whose view of the tables it is."""
+        signed = verify(proposal.token, typ=ORDER_TYPE, trust=self._node.trust, now=now, aged=aged)
+        return Asker(plan.purpose, role_of(signed.certificate), signed.certificate.standing.organisation)
 
     def _rules(self, plan: Plan) -> dict[str, ApprovalRule]:
         """What this party's own contracts ask of people, by table."""
@@ -265,8 +273,9 @@ class Admission:
             self._explained.popitem(last=False)
         return False
 
-    def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey) -> None:
+    def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey, asker: Asker) -> None:
         kept = {"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex(), "contracts": proposal.contracts}
+        kept["asker"] = (asker.role, asker.organisation)
         secrets = json.dumps(kept).encode()
         self._store.admit(
             JobRow(
@@ -313,6 +322,21 @@ def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
         if column is None or column.type != need.type:
             right = f"a column {need.name} of type {need.type}"
             raise InbondError(f"recipe {recipe.name} reads {need.name}, which the contract lacks", right=right)
+
+
+def _viewed(decision: Decision, plan: Plan, own: Sequence[DataContract], asker: Asker) -> Decision:
+    """The permit with the masks and row rules under which the plan's columns are read; a refusal as it is."""
+    if not decision.permitted:
+        return decision
+    used = {(use.dataset, use.column) for use in plan.columns}
+    duties: list[Obligation] = []
+    for contract in own:
+        views = contract.views or Views()
+        masks = [mask for name, mask in views.masks_for(asker).items() if (contract.dataset, name) in used]
+        duties += [Obligation(ObligationKind.MASK, (("column", one.column), ("told", one.told))) for one in masks]
+        rules = views.rows_for(asker)
+        duties += [Obligation(ObligationKind.ROWS, (("column", one.column), ("told", one.told))) for one in rules]
+    return replace(decision, obligations=(*decision.obligations, *dict.fromkeys(duties)))
 
 
 def _also(decision: Decision, reasons: tuple[Reason, ...]) -> Decision:

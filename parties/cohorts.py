@@ -18,6 +18,7 @@ from inbond.tokens import payload_of
 from parties.catalogue import Catalogue
 from parties.connectors.base import permitted_view
 from parties.connectors.rows import Rows
+from parties.connectors.views import View
 from parties.store import JobRow, PartyStore
 from parties.withheld import READ
 from policies.contract import ColumnType, DataContract
@@ -117,4 +118,4 @@ def _holds(contract: DataContract, person: str, home: Path) -> bool:
         return False
     value = int(person) if kind is ColumnType.INT else person
     rows = Rows(terms.subject, kind, (value,), only=True).checked()
-    return bool(permitted_view(contract, [terms.subject], home, rows).num_rows)
+    return bool(permitted_view(contract, [terms.subject], home, View((rows,))).num_rows)

@@ -122,9 +122,11 @@ class ExactReleases:
             return False
         fragment = comparison(new.released.question, old.released.question)
         columns = [{**theirs, **ours} for ours, theirs in zip(new.columns, old.columns, strict=True)]
-        held, purpose = self._catalogue.contracts, context.plan.purpose
+        held = self._catalogue.contracts
         relations = {
-            f"t{index}": Relation(held[name].source, columns[index], self._withholding.rows(held[name], purpose))
+            f"t{index}": Relation(
+                held[name].source, columns[index], self._withholding.view_of(held[name], context.asker)
+            )
             for index, name in enumerate(datasets)
         }
         limits = Limits(seconds=context.step_seconds, rows=MOST_SIGNATURES, memory_mib=context.memory_mib)

@@ -18,6 +18,7 @@ from policies.job import JobOrder
 from policies.plan import Plan
 from policies.query.compiled import Fragment
 from policies.verdict import Verdict
+from policies.views import Asker
 from protocols.masking import EpochKey
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class JobContext:
     me: str
     order: JobOrder
     plan: Plan
+    asker: Asker
     contract: DataContract
     contracts: Mapping[str, PublishedContract]
     verdict: Verdict

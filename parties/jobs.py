@@ -37,6 +37,7 @@ from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.query.compiled import Fragment
 from policies.verdict import RefusedError, Verdict
+from policies.views import Asker
 from protocols.masking import EpochKey
 
 MIB = 1024 * 1024
@@ -138,6 +139,7 @@ class Jobs:
             me=self._node.name,
             order=order,
             plan=plan,
+            asker=Asker(plan.purpose, *kept.get("asker", ())),
             contract=own[0],
             contracts=brought(plan, kept.get("contracts", ())) | {one.dataset: one for one in own},
             verdict=validate(Verdict, Document(payload_of(verdict_token), "verdict", {})),
@@ -193,7 +195,7 @@ class Jobs:
         view = None
         if wanted:
             self._withholding.note(context.contract, context.plan.purpose, context.job)
-            view = _arrow_file(self._withholding.view(context.contract, wanted, context.plan.purpose))
+            view = _arrow_file(self._withholding.table(context.contract, wanted, context.asker))
         job = WorkerJob(
             name=context.job,
             app="parties.apps.recipe:app",
@@ -214,7 +216,7 @@ class Jobs:
         for dataset in dict.fromkeys(dataset for dataset, _ in fragment.relations.values()):
             self._withholding.note(held[dataset], purpose, context.job)
         relations = {
-            name: self._withholding.relation(held[dataset], columns, purpose)
+            name: self._withholding.relation(held[dataset], columns, context.asker)
             for name, (dataset, columns) in fragment.relations.items()
         }
         push = Pushdown(fragment.sql, fragment.parameters, fragment.outputs)

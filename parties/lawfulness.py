@@ -30,6 +30,7 @@ from policies.law.law import ClosedLaw, Law
 from policies.plan import Plan
 from policies.request import Reason
 from policies.verdict import JudgedTransfer
+from policies.views import Asker
 
 EXEMPT = "C7"  # of PIPL's rules: an exemption that the law found
 
@@ -130,5 +131,5 @@ def _people(contract: DataContract, node: Node, purpose: str) -> list[bytes] | i
     terms = contract.law
     if terms is None or terms.subject is None:
         return terms.subjects if terms is not None else 0
-    column = Withholding(node).view(contract, [terms.subject], purpose)[terms.subject]
+    column = Withholding(node).table(contract, [terms.subject], Asker(purpose))[terms.subject]
     return [str(one).encode() for one in pc.unique(column).to_pylist() if one is not None]

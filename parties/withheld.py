@@ -1,4 +1,6 @@
-"""Whose rows a job may not read at this party: what people said is honoured at the next read, in training and queries.
+"""What a job may see of this party's tables: masks and row rules of the contract, and whose rows may not be read.
+
+What people said is honoured at the next read, in training and queries.
 
 Nobody learns anything here but fewer rows. Each read of a table about people is in the party's log, with the state of
 the registry that it honoured, so that it can be told later in which jobs a person's data were. Fails closed: where
@@ -17,7 +19,9 @@ from compliance.subjects import FILE, KEY_BYTES, Seal, SubjectRegistry
 from inbond.node import Node
 from parties.connectors.base import DataError, Relation, permitted_view, relation
 from parties.connectors.rows import Rows
+from parties.connectors.views import View
 from policies.contract import ColumnType, DataContract
+from policies.views import Asker, Views
 
 SUBJECT_KEY = "subjects"
 READ = "rows read"
@@ -62,13 +66,22 @@ class Withholding:
             raise LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
         return False
 
-    def relation(self, contract: DataContract, columns: Sequence[str], purpose: str) -> Relation:
-        """These columns of the rows that may be read for `purpose`; raises DataError."""
-        return relation(contract, columns, self.rows(contract, purpose))
+    def relation(self, contract: DataContract, columns: Sequence[str], asker: Asker) -> Relation:
+        """These columns of the rows that `asker` may see, as they may be seen; raises DataError."""
+        return relation(contract, columns, self.view_of(contract, asker))
 
-    def view(self, contract: DataContract, columns: Sequence[str], purpose: str) -> pa.Table:
-        """The rows of `columns` that may be read for `purpose`; raises DataError."""
-        return permitted_view(contract, columns, self._node.home, self.rows(contract, purpose))
+    def table(self, contract: DataContract, columns: Sequence[str], asker: Asker) -> pa.Table:
+        """The rows of `columns` that `asker` may see, as they may be seen; raises DataError."""
+        return permitted_view(contract, columns, self._node.home, self.view_of(contract, asker))
+
+    def view_of(self, contract: DataContract, asker: Asker) -> View:
+        """What `asker` may see of a table: by the contract's `views`, and by what people said. Raises as `rows`."""
+        said, views = self.rows(contract, asker.purpose), contract.views or Views()
+        rules = (
+            Rows(rule.column, contract.columns[rule.column].type, rule.values, rule.only is not None)
+            for rule in views.rows_for(asker)
+        )
+        return View((*rules, *((said,) if said is not None else ())), views.masks_for(asker))
 
     def rows(self, contract: DataContract, purpose: str) -> Rows | None:
         """Which rows may be read for `purpose`; None for all of them. Raises DataError and LawStoreUnavailable."""

@@ -19,6 +19,7 @@ from policies.approval_rule import ApprovalRule
 from policies.canonical import digest
 from policies.document import Value, read_document, validate
 from policies.law_terms import LawTerms
+from policies.views import FORMS_OF_TYPE, Mask, RowRule, Views
 
 MAX_COLUMNS = 512
 MAX_DOMAIN = 4096
@@ -299,6 +300,7 @@ class PublishedContract(Value):
     published_rows: int | None = Field(default=None, ge=1, le=10**10)
     approval: ApprovalRule | None = None
     law: LawTerms | None = None
+    views: Views | None = None
     expires: datetime
 
     @field_validator("noise", mode="before")
@@ -344,9 +346,18 @@ class PublishedContract(Value):
             raise ValueError(f"nobody says what `{unsaid}` holds of people; add a `category`, such as order_ref")
         return self
 
+    @model_validator(mode="after")
+    def _views_fit_the_columns(self) -> "PublishedContract":
+        for mask in self.views.masks if self.views is not None else ():
+            _check_mask(self.columns, mask)
+        for rule in self.views.rows if self.views is not None else ():
+            _check_rule(self.columns, rule)
+        return self
+
     def published(self) -> dict[str, Any]:
         """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
-        unsaid = {name for name in ("approval", "law") if getattr(self, name) is None}  # digests from before them hold
+        added = ("approval", "law", "views")  # a digest from before there were such keys holds
+        unsaid = {name for name in added if getattr(self, name) is None}
         return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"} | unsaid))
 
     def digest(self) -> str:
@@ -356,6 +367,26 @@ class PublishedContract(Value):
     def expired(self, now: datetime) -> bool:
         """Return whether the contract no longer holds at `now` (aware)."""
         return now >= self.expires
+
+
+def _check_mask(columns: dict[str, Column], mask: Mask) -> None:
+    column = columns.get(mask.column)
+    if column is None:
+        raise ValueError(f"`views: masks` names no column (`{mask.column}`); name one of this table")
+    if mask.form not in FORMS_OF_TYPE[column.type]:
+        right = ", ".join(FORMS_OF_TYPE[column.type])
+        raise ValueError(f"`{mask.column}` of type {column.type} has no form {mask.form}; give one of {right}")
+    if {Use.GROUP, Use.JOIN} & column.uses:
+        raise ValueError(f"`{mask.column}` is grouped or joined by and cannot be masked; drop the mask or those uses")
+
+
+def _check_rule(columns: dict[str, Column], rule: RowRule) -> None:
+    column = columns.get(rule.column)
+    python = {ColumnType.INT: int, ColumnType.TEXT: str}.get(column.type) if column is not None else None
+    if python is None:
+        raise ValueError(f"`views: rows` needs a column of type int or text, which `{rule.column}` is not; name one")
+    if not all(type(value) is python for value in rule.values):
+        raise ValueError(f"a value of `views: rows` is not one of `{rule.column}`; write {python.__name__} values")
 
 
 def _sorted_sets(data: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _PARAMETERS: dict[ObligationKind, tuple[str, ...]] = {
     ObligationKind.MINIMUM_PARTIES: ("minimum_parties",),
     ObligationKind.NOISE: ("mechanism", "epsilon_milli", "delta_1e9"),
     ObligationKind.ENCRYPT: ("protection",),
+    ObligationKind.MASK: ("told",),
+    ObligationKind.ROWS: ("told",),
 }
 
 

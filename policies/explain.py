@@ -50,3 +50,5 @@ def _duty(obligation: Obligation) -> str:
             return f"Permitted if every release carries {facts['mechanism']} noise, epsilon at most {epsilon:g}."
         case ObligationKind.ENCRYPT:
             return "Permitted if contributions leave this party encrypted."
+        case ObligationKind.MASK | ObligationKind.ROWS:
+            return f"Permitted if {facts['told']}."

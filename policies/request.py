@@ -27,6 +27,8 @@ class ObligationKind(StrEnum):
     MINIMUM_PARTIES = "minimum_parties"
     NOISE = "noise"
     ENCRYPT = "encrypt"
+    MASK = "mask"
+    ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-from sqlglot import exp
 
 from inbond.errors import InbondError
 from parties.connectors.pushdown import Pushdown
-from parties.connectors.rows import Rows
+from parties.connectors.views import ALL, View
 from policies.contract import ColumnType, DataContract, Source
 
 GROUP = "inbond.connectors"
@@ -50,15 +49,11 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What a pushdown sees under one name: these columns of these `rows` (None: all), with the contract's types."""
+    """What a pushdown sees under one name: these columns of a source, with the contract's types, within its `view`."""
 
     source: Source
     columns: Mapping[str, ColumnType]
-    rows: Rows | None = None
-
-    def narrowed(self, query: exp.Select) -> exp.Select:
-        """`query` over the source itself, with the rows alone that may be read."""
-        return self.rows.narrowed(query) if self.rows is not None else query
+    view: View = ALL
 
 
 class Connector(Protocol):
@@ -72,13 +67,8 @@ class Connector(Protocol):
     def columns(self, source: Source, folder: Path) -> Mapping[str, str]:
         """Name -> type, as the source itself reports; raises DataError."""
 
-    def view(
-        self, source: Source, columns: Mapping[str, ColumnType], folder: Path, rows: Rows | None = None
-    ) -> pa.Table:
-        """The named columns of all rows, or of `rows`, cast to the contract's types (`ARROW_TYPES`).
-
-        Raises DataError.
-        """
+    def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path, view: View = ALL) -> pa.Table:
+        """The named columns within `view`, cast to the contract's types (`ARROW_TYPES`); raises DataError."""
 
     def run(
         self, relations: Mapping[str, Relation], push: Pushdown, folder: Path, limits: Limits = DEFAULT_LIMITS
@@ -104,19 +94,19 @@ def connector(kind: str) -> Connector:
     raise DataError(f"no connector for source kind {kind}", where="contract", right=right)
 
 
-def relation(contract: DataContract, columns: Sequence[str], rows: Rows | None = None) -> Relation:
+def relation(contract: DataContract, columns: Sequence[str], view: View = ALL) -> Relation:
     """These columns of the contract's table; raises DataError for one that the contract does not name."""
     unknown = sorted(set(columns) - set(contract.columns))
     if unknown:
         right = f"one of {', '.join(sorted(contract.columns))}"
         raise DataError(f"no column {unknown[0]} in the contract", where=contract.dataset, right=right)
-    return Relation(contract.source, {name: contract.columns[name].type for name in columns}, rows)
+    return Relation(contract.source, {name: contract.columns[name].type for name in columns}, view)
 
 
-def permitted_view(contract: DataContract, columns: Sequence[str], folder: Path, rows: Rows | None = None) -> pa.Table:
+def permitted_view(contract: DataContract, columns: Sequence[str], folder: Path, view: View = ALL) -> pa.Table:
     """The rows of `columns` of the contract's table; relative paths are relative to the node's `folder`."""
-    wanted = relation(contract, columns, rows)
-    return connector(contract.source.kind).view(wanted.source, wanted.columns, folder, wanted.rows)
+    wanted = relation(contract, columns, view)
+    return connector(contract.source.kind).view(wanted.source, wanted.columns, folder, wanted.view)
 
 
 def run_pushdown(
@@ -132,7 +122,7 @@ def run_pushdown(
         return next(iter(used.values())).run(relations, push, folder, limits)
     from parties.connectors.embedded import run_over_views  # noqa: PLC0415 - embedded imports this module
 
-    views = {name: used[name].view(one.source, one.columns, folder, one.rows) for name, one in relations.items()}
+    views = {name: used[name].view(one.source, one.columns, folder, one.view) for name, one in relations.items()}
     return run_over_views(views, push, limits)
 
 

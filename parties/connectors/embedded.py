@@ -18,7 +18,7 @@ from sqlglot import exp
 from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
 from parties.connectors.pushdown import SQL_TYPES, Pushdown, statement, typed_columns
-from parties.connectors.rows import Rows
+from parties.connectors.views import ALL, View
 from policies.contract import ColumnType, Source
 from policies.query.literals import Parameter
 
@@ -46,11 +46,9 @@ class EmbeddedConnector:
         with _Session.open({"source": Relation(source, {})}, folder, DEFAULT_LIMITS) as session:
             return session.described("source")
 
-    def view(
-        self, source: Source, columns: Mapping[str, ColumnType], folder: Path, rows: Rows | None = None
-    ) -> pa.Table:
-        """The named columns of every row, or of `rows`, cast to the contract's types."""
-        with _Session.open({"source": Relation(source, columns, rows)}, folder, DEFAULT_LIMITS) as session:
+    def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path, view: View = ALL) -> pa.Table:
+        """The named columns within `view`, cast to the contract's types."""
+        with _Session.open({"source": Relation(source, columns, view)}, folder, DEFAULT_LIMITS) as session:
             return session.table(session.relation("source"), {}, columns)
 
     def run(
@@ -75,7 +73,7 @@ class _Bound:
     plain: exp.Expr  # the same, with no assumption about its columns
     columns: Mapping[str, ColumnType] | None
     source: Source | None
-    rows: Rows | None = None
+    view: View = ALL
 
     @property
     def description(self) -> str:
@@ -83,9 +81,9 @@ class _Bound:
 
     @property
     def query(self) -> exp.Select:
-        columns = [exp.Star()] if self.columns is None else typed_columns(self.columns)
-        query = exp.select(*columns).from_(self.origin.copy())
-        return self.rows.narrowed(query) if self.rows is not None else query
+        if self.columns is None:
+            return exp.select(exp.Star()).from_(self.origin.copy())
+        return self.view.select(self.columns, self.origin.copy())
 
 
 class _Session:
@@ -110,7 +108,7 @@ class _Session:
                 if one.source.kind == "duckdb":
                     _attach(connection, one.source, path, databases[path])
                 plain = _origin(Relation(one.source, {}), path, databases[path])
-                bound[name] = _Bound(_origin(one, path, databases[path]), plain, one.columns, one.source, one.rows)
+                bound[name] = _Bound(_origin(one, path, databases[path]), plain, one.columns, one.source, one.view)
             connection.execute("SET allowed_paths = $paths", {"paths": sorted(map(str, paths.values()))})
             _seal(connection)
             yield cls(connection, bound, limits)
@@ -259,8 +257,7 @@ def _origin(one: Relation, path: str, database: str) -> exp.Expr:
         return exp.table_(str(one.source.table), db="main", catalog=database, quoted=True)
     if one.source.kind == "parquet":
         return exp.Table(this=exp.func("read_parquet", exp.Literal.string(path), dialect=DIALECT))
-    told_by = {one.rows.column: one.rows.kind} if one.rows is not None else {}
-    return exp.Table(this=_read_csv(path, {**told_by, **one.columns}))
+    return exp.Table(this=_read_csv(path, {**one.view.columns, **one.columns}))
 
 
 def _read_csv(path: str, columns: Mapping[str, ColumnType] | None) -> exp.Expr:

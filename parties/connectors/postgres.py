@@ -22,8 +22,8 @@ from sqlglot import exp
 
 from parties.connectors import base
 from parties.connectors.base import DEFAULT_LIMITS, DataError, Limits, Relation
-from parties.connectors.pushdown import Pushdown, statement, typed_columns
-from parties.connectors.rows import Rows
+from parties.connectors.pushdown import Pushdown, statement
+from parties.connectors.views import ALL, View
 from policies.contract import CENTS, ColumnType, Source
 from policies.query.literals import Parameter
 
@@ -67,11 +67,9 @@ class PostgresConnector:
         except psycopg.Error as error:
             raise _told(error, base.place(source)) from None
 
-    def view(
-        self, source: Source, columns: Mapping[str, ColumnType], folder: Path, rows: Rows | None = None
-    ) -> pa.Table:
-        """The named columns of every row, or of `rows`, cast to the contract's types."""
-        relations = {"source": Relation(source, columns, rows)}
+    def view(self, source: Source, columns: Mapping[str, ColumnType], folder: Path, view: View = ALL) -> pa.Table:
+        """The named columns within `view`, cast to the contract's types."""
+        relations = {"source": Relation(source, columns, view)}
         inner = _relation(relations["source"]).subquery("source")
         return _read(exp.select().from_(inner), columns, (), relations, folder, DEFAULT_LIMITS)
 
@@ -102,11 +100,11 @@ def _table(source: Source) -> exp.Table:
 
 def _relation(one: Relation) -> exp.Select:
     """The permitted columns in the contract's types; text in the order and equality of its bytes."""
-    columns = typed_columns(one.columns)
-    for column, kind in zip(columns, one.columns.values(), strict=False):  # a NULL where there is no column
+    query = one.view.select(one.columns, _table(one.source))
+    for column, kind in zip(query.expressions, one.columns.values(), strict=False):  # a NULL where there is no column
         if kind is ColumnType.TEXT:
             column.set("this", _collate(column.this, "C"))
-    return one.narrowed(exp.select(*columns).from_(_table(one.source)))
+    return query
 
 
 def _collate(node: exp.Expr, collation: str) -> exp.Expr:

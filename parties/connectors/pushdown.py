@@ -29,6 +29,7 @@ SQL_TYPES = {
     ColumnType.BOOL: "BOOLEAN",
 }
 _RESULT = "answer"
+Shown = Callable[[exp.Expr], exp.Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,14 @@ def _refuse(what: str, right: str) -> InvalidInput:
     return InvalidInput(what, where="pushdown", right=right)
 
 
-def typed_columns(columns: Mapping[str, ColumnType]) -> list[exp.Expr]:
-    """The columns under their own names, cast to the contract's types; a NULL where there is none (to count rows)."""
-    found: list[exp.Expr] = [exp.alias_(_cast(name, kind), name, quoted=True) for name, kind in columns.items()]
+def typed_columns(columns: Mapping[str, ColumnType], shown: Mapping[str, Shown] | None = None) -> list[exp.Expr]:
+    """The columns under their own names, cast to the contract's types; a NULL where there is none (to count rows).
+
+    `shown` makes of a column's value what may be seen of it.
+    """
+    typed = {name: _cast(name, kind) for name, kind in columns.items()}
+    seen = {name: shown[name](value) if shown and name in shown else value for name, value in typed.items()}
+    found: list[exp.Expr] = [exp.alias_(value, name, quoted=True) for name, value in seen.items()]
     return found or [exp.alias_(exp.null(), "no_column", quoted=True)]
 
 

@@ -23,9 +23,11 @@ from parties.connectors.base import Connector, DataError, Limits, Relation, sche
 from parties.connectors.embedded import run_over_views
 from parties.connectors.pushdown import Pushdown
 from parties.connectors.rows import Rows
+from parties.connectors.views import View
 from policies.contract import ColumnType, Source
 from policies.errors import InvalidInput
 from policies.query.literals import Parameter
+from policies.views import Mask
 
 COLUMNS = {
     "n": ColumnType.INT,
@@ -157,10 +159,55 @@ class ConnectorContract:
             (Rows("t", TEXT, (), only=True), []),
             (Rows("t", TEXT, ()), m),
         ):
-            assert self.connector.view(source, few, tmp_path, rows)["m"].to_pylist() == kept
+            view = View((rows,))
+            assert self.connector.view(source, few, tmp_path, view)["m"].to_pylist() == kept
             push = Pushdown("SELECT COUNT(*) AS a FROM source", {}, {"a": INT})
-            counted = self.connector.run({"source": Relation(source, {}, rows)}, push, tmp_path)
+            counted = self.connector.run({"source": Relation(source, {}, view)}, push, tmp_path)
             assert counted["a"].to_pylist() == [len(kept)]
+        both = View((Rows("n", INT, (1,)), Rows("t", TEXT, ("Abc",), only=True)))
+        assert self.connector.view(source, few, tmp_path, both)["m"].to_pylist() == m[4:]
+
+    @pytest.mark.parametrize(
+        ("column", "form", "size", "shown"),
+        [
+            ("n", "round", 4, [0, 0, None, 2**62, 4]),
+            (
+                "m",
+                "round",
+                1,
+                [Decimal("19.00"), Decimal("0.00"), None, Decimal("9007199254740993.00"), Decimal("0.00")],
+            ),
+            ("t", "prefix", 2, ["00", MARKED[:2], None, "50", "Ab"]),
+            (
+                "d",
+                "month",
+                None,
+                [dt.date(2026, 1, 1), dt.date(1969, 12, 1), None, dt.date(2024, 2, 1), dt.date(2026, 2, 1)],
+            ),
+            (
+                "d",
+                "year",
+                None,
+                [dt.date(2026, 1, 1), dt.date(1969, 1, 1), None, dt.date(2024, 1, 1), dt.date(2026, 1, 1)],
+            ),
+            ("s", "day", None, [one and one.replace(hour=0, minute=0, second=0, microsecond=0) for one in _ROWS["s"]]),
+            *((column, "nothing", None, [None] * 5) for column in COLUMNS),
+        ],
+        ids=lambda value: str(value)[:12],
+    )
+    def test_masked_columns_are_shown_so_in_views_and_answers(
+        self, tmp_path: Path, column: str, form: Any, size: int | None, shown: list[Any]
+    ) -> None:
+        """A mask changes what is seen, in the column's own type; row conditions read the source as it is."""
+        source, kind = self.store(WITH_MORE, "things", tmp_path), COLUMNS[column]
+        view = View((), {column: Mask(column=column, form=form, size=size)})
+        seen = self.connector.view(source, {column: kind}, tmp_path, view)
+        assert seen.schema == schema_of({column: kind})
+        assert seen[column].to_pylist() == shown
+        push = Pushdown(f"SELECT {column} AS a FROM source", {}, {"a": kind})
+        assert self.connector.run({"source": Relation(source, COLUMNS, view)}, push, tmp_path)["a"].to_pylist() == shown
+        alone = View((Rows("t", TEXT, ("Abc",), only=True),), view.masks)
+        assert self.connector.view(source, {column: kind}, tmp_path, alone)[column].to_pylist() == shown[4:]
 
     def test_every_type_makes_the_round_trip(self, tmp_path: Path) -> None:
         """Values, NULLs and Arrow types are exactly those that were stored."""

@@ -11,11 +11,17 @@ from typer.testing import CliRunner
 
 from compliance.errors import LawStoreUnavailable
 from compliance.subjects import FILE
+from inbond import codec
 from inbond.cli import exit_code
+from inbond.records import texts
+from inbond.tokens import payload_of
 from parties.connectors.base import DataError
 from parties.subject_cli import app
 from parties.withheld import READ, Withholding
-from policies.contract import DataContract
+from policies.contract import ColumnType, DataContract
+from policies.identity import Standing
+from policies.query.compiled import Fragment
+from policies.views import Asker
 from tests.bad_input.homes import Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, contract
 from tests.support.authority import TestAuthority
@@ -46,7 +52,7 @@ def said(party: Party, *arguments: object, text: str | None = None) -> Any:
 
 
 def customers(party: Party, purpose: str = FRAUD, **law: Any) -> list[str]:
-    view = Withholding(party.node).view(contract(law={**LAW, **law}), ["customer", "items"], purpose)
+    view = Withholding(party.node).table(contract(law={**LAW, **law}), ["customer", "items"], Asker(purpose))
     return sorted(set(view["customer"].to_pylist()))
 
 
@@ -122,9 +128,6 @@ def _admitted(party: Party) -> Any:
 
 
 def _fragment(context: Any) -> Any:
-    from policies.contract import ColumnType
-    from policies.query.compiled import Fragment
-
     sql = "SELECT COUNT(*) AS v_n FROM t0"
     return Fragment(sql=sql, parameters={}, outputs={"v_n": ColumnType.INT}, relations={"t0": ("orders", ("items",))})
 
@@ -159,3 +162,40 @@ def test_requests_have_a_day_and_an_answer(party: Party) -> None:
     terms = json.loads(CliRunner().invoke(app, ["terms", "--json"]).output)
     assert {one["regime"] for one in terms} >= {"gdpr", "pipl", "ccpa", "lgpd"}
     assert said(party, "counts") == []
+
+
+VIEWS = f"""views:
+  masks:
+    - {{column: amount, form: round, size: 10, purposes: ["{FRAUD}"], organisations: [bank]}}
+  rows:
+    - {{column: customer, without: [b], organisations: [bank]}}
+"""
+
+
+def test_masks_and_row_rules_hold_for_whom_they_are_made_and_the_verdict_says_so(tmp_path: Path) -> None:
+    authority = TestAuthority("acme.example")
+    certified_home(authority, "party", "p1", tmp_path / "p1")
+    furnish(tmp_path / "p1", CONTRACT + VIEWS)
+    prove(tmp_path / "p1")
+    bank = authority.node("user/rosa", standing=Standing("bank", "researcher"))
+    party = Party.open(authority, tmp_path / "p1", bank)
+
+    def seen(by: Any) -> tuple[list[str], int, int]:
+        order, token = party.order(by=by)
+        reply = party.admit(order, token, plan=party.own_plan(order))
+        verdict = payload_of(texts(codec.decode(reply.body), "verdict", "token")[0])
+        context = party.jobs.get(order.jti).context
+        sql = "SELECT COUNT(*) AS v_n, SUM(CAST(amount * 100 AS BIGINT)) AS v_s FROM t0"
+        outputs = {"v_n": ColumnType.INT, "v_s": ColumnType.INT}
+        held = party.jobs._run_fragment(context, Fragment(sql, {}, {"t0": ("orders", ("amount",))}, outputs))
+        return [line for line in verdict["reasons"] if "`" in line], int(held["v_n"][0]), int(held["v_s"][0])
+
+    told, rows, cents = seen(bank)
+    assert told == [
+        "Permitted if `amount` is cut to multiples of 10.",
+        "Permitted if rows are read by `customer`, without some of its values.",
+    ]
+    assert (rows, cents) == (20, 10 * (1000 + 0)), "10.00 stays, 0.01 is cut to nothing; b's rows are not read"
+    told, rows, cents = seen(authority.node("user/rosa"))
+    assert (told, rows, cents) == ([], 40, 10 * (1000 + 2050 + 1 + 49999))
+    party.close()
