@@ -16,6 +16,7 @@ from inbond.console import bars, emit, facts, note, size, table
 from inbond.errors import ConfigError, InbondError
 from inbond.job_options import SHORT, Force, Job, Out
 from inbond.member_cli import DEFAULT_HOME, Home, Json
+from inbond.model_card import read_card
 from inbond.result_files import check_out, write_model
 from inbond.v1 import control_pb2 as wire
 from policies.job import JobSpec, load_job
@@ -138,6 +139,23 @@ def result(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, force: Force
     check_out(out, force=force)
     with Researcher.open(home) as researcher:
         _show_result(_fetch(researcher, find_job(researcher, job), quiet=json), out, force=force, json=json)
+
+
+@app.command()
+def model(
+    file: Annotated[Path, typer.Argument(help="A model file, as `inbond job result --out` wrote it.")],
+    *,
+    json: Json = False,
+) -> None:
+    """What a model was made of and for; refuses one whose parameters do not fit its card."""
+    card = read_card(file)
+    shown = {
+        **{name: card["use"][name] for name in ("purpose", "job", "plan")},
+        "recipe": (card.get("recipe") or {}).get("name", "-"),
+        "parties": ", ".join(f"{one['name']} ({one['country']})" for one in card.get("parties", ())),
+        "watermark": card["use"]["watermark"],
+    }
+    emit(card, json=json, human=lambda console: console.print(facts(shown)))
 
 
 @app.command()

@@ -31,6 +31,7 @@ from inbond.approvals import LONGEST, sign_approval
 from inbond.cipher_process import CipherProcess
 from inbond.errors import ConfigError, InbondError, JobFailed, Refused, Unreachable
 from inbond.joint_query import joint_numbers, planned_query, release_spec
+from inbond.model_card import fits
 from inbond.node import Node, utc_now
 from inbond.orders import open_order, sign_order
 from inbond.roster import VERDICT_TYPE, Roster, read_roster
@@ -437,7 +438,10 @@ class Researcher(AbstractContextManager["Researcher"]):
         if hashlib.sha256(model.tobytes()).hexdigest() != receipts[0].get("model"):
             raise PeerViolation("the model is not the one that all parties hold", where=job)
         head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return TrainedModel(job, model, json.loads(head["__metadata__"]["card"]), content)
+        card = json.loads(head["__metadata__"]["card"])
+        if not fits(card, model):
+            raise PeerViolation("the model's card is of another model", where=job)
+        return TrainedModel(job, model, card, content)
 
     # keys and calls
 

@@ -16,6 +16,7 @@ from flwr.app import RecordDict
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from inbond.model_card import watermark
 from inbond.records import settings, vector, vectors
 from parties.job_context import JobContext, Worker
 from parties.recipes.base import Recipe
@@ -184,6 +185,8 @@ class TrainingJob(SecureJob):
             "privacy": spec.privacy.model_dump(mode="json"),
             "encryption": self.key.params.name,
         }
+        use = {"job": self.context.job, "plan": plan.digest(), "purpose": spec.purpose}
+        card["use"] = {**use, "watermark": watermark(use, model.tobytes())}
         return save({"parameters": model}, metadata={"card": json.dumps(card)})
 
 
