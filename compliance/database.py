@@ -19,6 +19,7 @@ HEADS = {
     "budget": "budget_0002",
     "counters": "counters_0001",
     "law": "law_0001",
+    "past": "past_0001",
     "subjects": "subjects_0001",
 }
 """Newest revision of each schema under compliance/migrations."""

@@ -13,12 +13,11 @@ import typer
 from compliance.law_cli import DIFFERS, SHOWN, AsJson, Regimes
 from compliance.law_files import BUILT_IN, cases_of, law_of, read_scenario_file
 from compliance.law_print import field, head, say, say_json, table
+from compliance.past import FILE, PastTransfers
 from policies.errors import InvalidPolicy
 from policies.law.comparing import Turned, merged, turned
 from policies.law.law import Law
-from policies.law.scenario import Checked, check_scenario
-
-PAST = "past decisions are not compared: the audit log keeps their rules and digests, not the facts they were taken on"
+from policies.law.scenario import Checked, Scenario, check_scenario
 
 app = typer.Typer(help="Test and compare sets of rules.", no_args_is_help=True)
 SetOf = Annotated[str, typer.Argument(help="A folder of regimes, or the word built-in.", show_default=False)]
@@ -58,25 +57,36 @@ def diff(
     old: SetOf,
     new: SetOf,
     cases: Annotated[Path | None, typer.Option(help="A JSON list of scenarios; without it, both sets' cases.")] = None,
+    home: Annotated[Path | None, typer.Option(help="A party's folder: compare its past decisions too.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say which cases the new set of regimes decides otherwise than the old one.
-
-    Past decisions are not compared: the audit log keeps rules and digests, not the facts they were taken on.
-    """
+    """Say which cases, and which past decisions of a party, the new set of regimes decides otherwise than the old."""
     before, after = law_of(old), law_of(new)
     asked = read_scenario_file(cases) if cases else merged(cases_of(old), cases_of(new))
-    found = turned(before, after, asked)
+    past = _past(home) if home is not None else ()
+    found, then = turned(before, after, asked), turned(before, after, past)
     if as_json:
-        told = [_turned(one) for one in found]
-        say_json({"old": before.digest, "new": after.digest, "cases": len(asked), "changed": told, "note": PAST})
+        changed, past_changed = ([_turned(one) for one in some] for some in (found, then))
+        value = {"old": before.digest, "new": after.digest, "cases": len(asked), "changed": changed}
+        say_json({**value, "past": len(past), "past_changed": past_changed})
         return
-    for one in found:
+    for one in (*found, *then):
         say(head(f"{one.scenario.id}  {one.scenario.title}"))
         say(line for text in one.lines for line in field("", text))
     say(head(f"{len(found)} of {len(asked)} cases change; {before.digest[:SHOWN]} to {after.digest[:SHOWN]}"))
-    say(head(PAST))
+    if home is not None:
+        say(head(f"{len(then)} of {len(past)} past transfers would be decided otherwise"))
+
+
+def _past(home: Path) -> tuple[Scenario, ...]:
+    """The transfers of a party's admitted jobs; none where it admitted none yet."""
+    if not home.is_dir():
+        raise InvalidPolicy("there is no such folder", where=str(home), right="the folder of a party")
+    if not (home / FILE).exists():
+        return ()
+    with PastTransfers.read_only(home / FILE) as store:
+        return store.scenarios()
 
 
 def _by_regime(law: Law, checked: Sequence[tuple[str, Checked]]) -> list[_Tested]:

@@ -111,7 +111,7 @@ class Admission:
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         if binding and decision.permitted:
-            decision = self._counted(order, plan, decision, now)
+            decision = self._counted(order, plan, decision, lawful, now)
         epoch = EpochKey.generate() if decision.permitted else None
         waits = () if binding or not decision.permitted else _waits(people, lawful)
         verdict = self._verdict(order, plan, decision, epoch, waits, lawful)
@@ -147,9 +147,10 @@ class Admission:
             return Lawful()
         return self._lawfulness.judge(plan, self._own(plan), order.jti, now)
 
-    def _counted(self, order: JobOrder, plan: Plan, decision: Decision, now: datetime) -> Decision:
-        """(9) The permit once everybody who is sent abroad is counted; else a refusal."""
+    def _counted(self, order: JobOrder, plan: Plan, decision: Decision, lawful: Lawful, now: datetime) -> Decision:
+        """(9) The permit once its transfers are kept and everybody who is sent abroad is counted; else a refusal."""
         try:
+            self._lawfulness.remember(order.jti, lawful)
             self._lawfulness.count(plan, self._own(plan), order.jti, now)
         except (InbondError, ComplianceError) as error:
             return _refusal(error.what, error.right)

@@ -17,6 +17,8 @@ from compliance.counters import CounterLedger
 from compliance.counters_flow import Flow, headings_of
 from compliance.errors import ComplianceError
 from compliance.law_store import FILE
+from compliance.past import FILE as PAST
+from compliance.past import PastTransfers
 from compliance.records import RecordStore
 from inbond.errors import InbondError, Refused
 from inbond.node import Node
@@ -42,6 +44,7 @@ class Lawful:
     reasons: tuple[Reason, ...] = ()
     needs: tuple[str, ...] = ()
     transfers: tuple[JudgedTransfer, ...] = ()
+    judged: tuple[Judged, ...] = ()
 
 
 class Lawfulness:
@@ -66,7 +69,13 @@ class Lawfulness:
             return Lawful((Reason("law", "people cannot be counted where their table cannot be read"),))
         every = with_changes(law, [one for judged in found for one in judged])
         reasons = refusals(every)
-        return Lawful(reasons, () if reasons else needs(law, every), told(every))
+        return Lawful(reasons, () if reasons else needs(law, every), told(every), every)
+
+    def remember(self, job: str, lawful: Lawful) -> None:
+        """Keep the facts of a job's transfers before it is admitted; raises LawStoreUnavailable."""
+        if lawful.judged:
+            with PastTransfers.open(self._node.home / PAST, lambda _subject, _data: None) as store:
+                store.keep(job, ((one.about, one.facts) for one in lawful.judged))
 
     def count(self, plan: Plan, contracts: Sequence[DataContract], job: str, now: datetime) -> None:
         """Count the people of a job that is about to be admitted, durably; again is no change.

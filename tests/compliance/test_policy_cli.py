@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from compliance.law_cli import DIFFERS
+from compliance.past import FILE, PastTransfers
 from compliance.policy_cli import app
 from policies.errors import InvalidPolicy
 from policies.law.regime import packaged
@@ -75,7 +77,6 @@ def test_a_changed_table_is_told_case_by_case(regimes: Path) -> None:
     assert "decides deny instead of permit_with_obligations" in said
     assert "rules G8 instead of G5" in said
     assert "obligations -OBL_ROPA, -OBL_ROLE_CONTRACT, -OBL_TRANSFER_NOTICE" in said
-    assert "past decisions are not compared" in said
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
@@ -105,6 +106,29 @@ def test_cases_may_be_somebodys_own(regimes: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(json.dumps([{"id": "mine", "facts": facts}]))
     found = json.loads(run("diff", "built-in", regimes, "--cases", tmp_path / "mine.json", "--json").stdout)
     assert (found["cases"], [one["id"] for one in found["changed"]]) == (1, ["mine"])
+
+
+def test_past_transfers_of_a_party_are_asked_too(regimes: Path, tmp_path: Path) -> None:
+    replace(
+        regimes / "gdpr" / "facts.yaml", "  - {places: [GB], since: 2021-06-28", "  - {places: [GB], since: 2031-06-28"
+    )
+    facts = {
+        "src": "DE", "dst": "GB", "as_of": date(2026, 11, 15), "exporter_kind": "merchant",
+        "recipient_kind": "merchant", "categories": ("email",), "purpose": "delivery", "n_subjects": 1,
+    }  # fmt: skip
+    none = json.loads(run("diff", "built-in", regimes, "--home", tmp_path, "--json").stdout)
+    assert (none["past"], none["past_changed"]) == (0, [])
+    with PastTransfers.open(tmp_path / FILE, lambda *_: None) as store:
+        said = [("rows to p2 in GB", facts), ("rows to p3 in GB", facts), ("rows to p4 in DE", {**facts, "dst": "DE"})]
+        store.keep("job-0123456789abcdef", said)
+        store.keep("job-0123456789abcdef", said)
+    found = json.loads(run("diff", "built-in", regimes, "--home", tmp_path, "--json").stdout)
+    assert found["past"] == 2, "equal facts of a job once"
+    (one,) = found["past_changed"]
+    assert (one["id"], one["title"]) == ("job-01234567/1", "rows to p2 in GB")
+    assert "rules G8 instead of G5" in one["differences"]
+    assert "1 of 2 past transfers" in run("diff", "built-in", regimes, "--home", tmp_path).stdout
+    assert isinstance(run("diff", "built-in", regimes, "--home", tmp_path / "gone").exception, InvalidPolicy)
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])

@@ -12,6 +12,8 @@ from compliance.audit.entry import EntryType
 from compliance.counters import FILE as COUNTERS
 from compliance.counters import CounterLedger
 from compliance.law_store import FILE
+from compliance.past import FILE as PAST
+from compliance.past import PastTransfers
 from compliance.records import RecordStore
 from inbond import codec
 from inbond.messages import Reply
@@ -80,6 +82,9 @@ def test_without_evidence_nothing_binds_and_with_it_the_same_job_does(party: Par
     verdict, job = _asked(party)
     assert (verdict["effect"], verdict["needs"]) == ("permit", [])
     assert party.store.job(job) is not None
+    with PastTransfers.read_only(party.home / PAST) as past:
+        assert {one.facts["dst"] for one in past.scenarios()} == {"DE"}
+        assert all(law_or_closed().judge(one.facts).permitted for one in past.scenarios()), "they can be judged again"
     data: Any = party.entries()[-1].data
     assert {rule for one in data["law"] for rule in one["rules"]} == {"G4"}
     assert "law_needs" in data
