@@ -48,6 +48,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from compliance.errors import ComplianceError
+from federation import login_store
+from federation.login_store import Proven
 from inbond import tls
 from inbond.credentials import Credentials
 from inbond.enrolment import (
@@ -69,13 +71,12 @@ from policies.certificates import (
     MAX_AUTHORITY_DAYS,
     NOBODY,
     SERVING_ROLES,
-    PublicKey,
     authority_domain,
     issue,
     load_request,
     make_authority,
     make_request,
-    requested_key,
+    requested_binding,
     to_der,
     to_pem,
 )
@@ -83,6 +84,7 @@ from policies.errors import InvalidIdentity, InvalidInput
 from policies.identity import DenyList, PeerIdentity, SpiffeId, Standing, TrustStore, load_certificate
 
 Record = Callable[[str, Mapping[str, Any]], None]
+Login = Callable[[wire.LoginRequest], "Issued"]
 M = TypeVar("M", bound=Message)
 
 LEAF_LIFETIME = timedelta(hours=8)
@@ -164,6 +166,11 @@ def no_record(_event: str, _details: Mapping[str, Any]) -> None:
     """A `record` for whoever keeps no evidence: tests, and reading commands."""
 
 
+def no_login(_request: wire.LoginRequest) -> Issued:
+    """The `login` of an authority that lets people in by invitation only."""
+    raise Refused("nobody logs in here", where="login", right="an invitation")
+
+
 class Authority:
     """The consortium's certificates, invitations and deny list, in one folder. Safe to share between
     threads.
@@ -185,6 +192,7 @@ class Authority:
         event.listen(self._engine, "connect", _durable)
         try:
             metadata.create_all(self._engine)
+            login_store.metadata.create_all(self._engine)
         except SQLAlchemyError as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
@@ -217,7 +225,7 @@ class Authority:
         certificate = make_authority(trust_domain, key, clock(), days)
         keystore = KeyStore.create(home / KEYS, unlock)
         made = cls(home, keystore, clock=clock, record=record)
-        with made._change() as connection:
+        with made.change() as connection:
             made._add_authority(connection, 1, key, (certificate, clock()))
             for name, value in (
                 ("enrol", enrol_address),
@@ -243,6 +251,17 @@ class Authority:
             raise ConfigError("no authority here", where=str(home), right="inbond ca init")
         keystore = KeyStore.open(home / KEYS, unlock)
         return cls(home, keystore, clock=clock, record=record, leaf_lifetime=leaf_lifetime)
+
+    @contextmanager
+    def change(self) -> Iterator[Connection]:
+        """One transaction on the authority's database at a time."""
+        with self._lock, self._engine.begin() as connection:
+            yield connection
+
+    @property
+    def keystore(self) -> KeyStore:
+        """The unlocked key store, which also seals what accounts keep."""
+        return self._keystore
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -313,7 +332,7 @@ class Authority:
             "hosts": _hosts(dns, ips, standing),
             "expires": invitation.expires.timestamp(),
         }
-        with self._change() as connection:
+        with self.change() as connection:
             connection.execute(insert(invitations).values(**row))
             details = {"id": str(spiffe_id), "expires": invitation.expires.isoformat(), **_said(standing)}
             self._record("invitation.created", details)
@@ -325,8 +344,8 @@ class Authority:
         A used invitation answers again to the same two keys until it expires: an answer may have been lost.
         """
         _check_proof(key, proof, proof_text(tls_request, signing_request))
-        keys = _keys(tls_request, signing_request)
-        with self._change() as connection:
+        keys = requested_binding(tls_request, signing_request)
+        with self.change() as connection:
             row = self._claim(connection, _hash(key), keys)
             spiffe_id = SpiffeId.parse(row.spiffe_id)
             self._check_not_denied(spiffe_id)
@@ -336,14 +355,64 @@ class Authority:
     def renew(self, peer: PeerIdentity, tls_request: bytes, signing_request: bytes) -> Issued:
         """Certify a member again, for the keys it enrolled with; raises Refused or InvalidIdentity."""
         self._check_not_denied(peer.spiffe_id)
-        keys = _keys(tls_request, signing_request)
-        with self._change() as connection:
+        if self.owner(peer.spiffe_id):
+            raise Refused("of somebody who logs in", where=str(peer.spiffe_id), right="a new login")
+        keys = requested_binding(tls_request, signing_request)
+        with self.change() as connection:
             row = connection.execute(select(members).where(members.c.spiffe_id == str(peer.spiffe_id))).first()
             if row is None or row.bound != keys:
                 raise Refused("other keys than enrolled", where=str(peer.spiffe_id), right="a new invitation")
             return self._certify(
                 connection, peer.spiffe_id, tls_request, signing_request, hosts=row.hosts, how="renewed"
             )
+
+    def admit(self, proven: Proven, tls_request: bytes, signing_request: bytes, details: Mapping[str, str]) -> Issued:
+        """Certify somebody who logged in, in one transaction with what is good once in the proof.
+
+        A name stays its first owner's. Raises Refused, or InvalidIdentity (requests).
+        """
+        self._check_not_denied(proven.spiffe_id)
+        keys, hosts = requested_binding(tls_request, signing_request), _hosts((), (), proven.standing)
+        with self.change() as connection:
+            proven.spend(connection)
+            login_store.check_owner(connection, proven, taken=self.is_taken(connection, proven.spiffe_id))
+            self._bind(connection, proven.spiffe_id, keys, hosts)
+            login_store.keep_owner(connection, proven.spiffe_id, proven.owner)
+            self._record("login.accepted", {"id": str(proven.spiffe_id), **details, **_said(proven.standing)})
+            return self._certify(
+                connection, proven.spiffe_id, tls_request, signing_request, hosts=hosts, how="logged in"
+            )
+
+    def owner(self, spiffe_id: SpiffeId) -> str:
+        """Whose a name is that logs in; empty for every other name."""
+        with self._engine.connect() as connection:
+            return login_store.owner_of(connection, str(spiffe_id))
+
+    def knows(self, spiffe_id: SpiffeId) -> bool:
+        """Whether a name has joined or is kept for an account."""
+        with self.change() as connection:
+            return self.is_taken(connection, spiffe_id)
+
+    def release(self, spiffe_id: SpiffeId) -> None:
+        """Forget whose a person's name is and the keys it had, so that they renew no more: the next login takes it.
+
+        Raises ConfigError for a name that nobody has.
+        """
+        with self.change() as connection:
+            if spiffe_id.role != "user" or not self.is_taken(connection, spiffe_id):
+                raise ConfigError("no person's name", where=str(spiffe_id), right="a user/... of: inbond ca list")
+            self.forget(connection, spiffe_id)
+            self._record("name.released", {"id": str(spiffe_id)})
+
+    def forget(self, connection: Connection, spiffe_id: SpiffeId) -> None:
+        """The name is nobody's, and its keys renew no more."""
+        connection.execute(delete(members).where(members.c.spiffe_id == str(spiffe_id)))
+        login_store.forget_owner(connection, str(spiffe_id))
+
+    def is_taken(self, connection: Connection, spiffe_id: SpiffeId) -> bool:
+        """`knows`, in a transaction that is under way."""
+        joined = select(members.c.spiffe_id).where(members.c.spiffe_id == str(spiffe_id))
+        return bool(login_store.owner_of(connection, str(spiffe_id))) or connection.execute(joined).first() is not None
 
     def sign_offline(
         self,
@@ -357,8 +426,8 @@ class Authority:
     ) -> Issued:
         """Certify requests that the operator carried here; raises ConfigError or InvalidIdentity."""
         self._check_invitable(spiffe_id, dns, ips, standing)
-        keys, hosts = _keys(tls_request, signing_request), _hosts(dns, ips, standing)
-        with self._change() as connection:
+        keys, hosts = requested_binding(tls_request, signing_request), _hosts(dns, ips, standing)
+        with self.change() as connection:
             self._bind(connection, spiffe_id, keys, hosts)
             return self._certify(connection, spiffe_id, tls_request, signing_request, hosts=hosts, how="signed offline")
 
@@ -377,7 +446,7 @@ class Authority:
         text = str(target) if isinstance(target, SpiffeId) else f"{target:x}"
         if isinstance(target, SpiffeId) and target.role == "authority":
             raise ConfigError("the authority cannot revoke itself", where=text, right="inbond ca rotate")
-        with self._change() as connection:
+        with self.change() as connection:
             self._check_known(connection, target, text)
             now, version = self._clock(), self.denied().version + 1
             row = {"version": version, "target": text, "reason": reason, "at": now.timestamp()}
@@ -393,7 +462,7 @@ class Authority:
             raise ConfigError("a rotation is under way", where=self.trust_domain, right=f"wait until {rows[-1][2]}")
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = make_authority(self.trust_domain, key, self._clock())
-        with self._change() as connection:
+        with self.change() as connection:
             self._add_authority(connection, rows[-1][0] + 1, key, (certificate, start))
             details = {"fingerprint": _fingerprint(certificate), "active_from": start.isoformat()}
             self._record("authority.rotated", details)
@@ -424,12 +493,6 @@ class Authority:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return [{**row, "not_after": datetime.fromtimestamp(row["not_after"], UTC)} for row in rows]
-
-    @contextmanager
-    def _change(self) -> Iterator[Connection]:
-        """One transaction at a time."""
-        with self._lock, self._engine.begin() as connection:
-            yield connection
 
     def _setting(self, name: str) -> str:
         with self._engine.connect() as connection:
@@ -474,7 +537,7 @@ class Authority:
         requests = [
             to_der(make_request(key, spiffe_id)) for key in (self._keystore.tls_key, self._keystore.signing_key)
         ]
-        with self._change() as connection:
+        with self.change() as connection:
             issued = self._certify(
                 connection, spiffe_id, requests[0], requests[1], hosts=self._setting("hosts"), how="renewed"
             )
@@ -549,7 +612,7 @@ class Authority:
 
     def _bind(self, connection: Connection, spiffe_id: SpiffeId, keys: str, hosts: str) -> None:
         """Make `keys` the member's, in place of any earlier ones."""
-        connection.execute(delete(members).where(members.c.spiffe_id == str(spiffe_id)))
+        self.forget(connection, spiffe_id)  # also whose it is: a name that joins in another way logs in no more
         row = {
             "spiffe_id": str(spiffe_id),
             "bound": keys,
@@ -606,14 +669,13 @@ class Limiter:
 class AuthorityServicer(wire_grpc.AuthorityServicer):
     """The authority on the wire. A refused caller learns a status and a fixed word."""
 
-    def __init__(self, authority: Authority, clock: Clock = utc_now) -> None:
-        self._authority, self._clock = authority, clock
+    def __init__(self, authority: Authority, clock: Clock = utc_now, login: Login = no_login) -> None:
+        self._authority, self._clock, self._login = authority, clock, login
         self._limiter = Limiter(ATTEMPTS_PER_MINUTE, clock)
 
     def Enrol(self, request: wire.EnrolRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
         """Certify the holder of an invitation."""
-        if not self._limiter.allow(context.peer().rpartition(":")[0]):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attempts")
+        self._check_attempts(context)
         with _refusals(context):
             tls.check_version(tls.auth_context(context))
             _check_fields(request)
@@ -621,6 +683,14 @@ class AuthorityServicer(wire_grpc.AuthorityServicer):
                 request.invitation, request.tls_request, request.signing_request, request.proof
             )
             return self._authority.answer(issued)
+
+    def Login(self, request: wire.LoginRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
+        """Certify a person who logs in."""
+        self._check_attempts(context)
+        with _refusals(context):
+            tls.check_version(tls.auth_context(context))
+            _check_fields(request)
+            return self._authority.answer(self._login(request))
 
     def Renew(self, request: wire.RenewRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
         """Certify the caller again."""
@@ -637,6 +707,10 @@ class AuthorityServicer(wire_grpc.AuthorityServicer):
             _check_fields(request)
             return wire.DenyListReply(token=self._authority.denylist_token())
 
+    def _check_attempts(self, context: grpc.ServicerContext) -> None:
+        if not self._limiter.allow(context.peer().rpartition(":")[0]):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attempts")
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -647,10 +721,12 @@ class Serving:
     port: int
 
 
-def serve(authority: Authority, enrol_listen: str, listen: str, *, clock: Clock = utc_now) -> Serving:
-    """Serve on two `host:port` (port 0: any): enrolment without, the rest with client certificates."""
+def serve(
+    authority: Authority, enrol_listen: str, listen: str, *, clock: Clock = utc_now, login: Login = no_login
+) -> Serving:
+    """Serve on two `host:port` (port 0: any): enrolment and login without, the rest with client certificates."""
     server = grpc.server(ThreadPoolExecutor(WORKERS), options=list(tls.SERVER_OPTIONS), maximum_concurrent_rpcs=64)
-    servicer = AuthorityServicer(authority, clock)
+    servicer = AuthorityServicer(authority, clock, login)
     wire_grpc.add_AuthorityServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated code
     ports = []
     for where, mutual in ((enrol_listen, False), (listen, True)):
@@ -689,18 +765,6 @@ def _check_proof(key: bytes, proof: bytes, text: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(key).verify(proof, text)
     except (InvalidSignature, ValueError):
         raise Refused("the proof does not verify", where="enrolment", right="signed by the invitation's key") from None
-
-
-def _keys(tls_request: bytes, signing_request: bytes) -> str:
-    """What binds a member: SHA-256 over its two public keys of the right kinds; or InvalidIdentity."""
-    tls_key, signing_key = (requested_key(load_request(data)) for data in (tls_request, signing_request))
-    if not isinstance(tls_key, ec.EllipticCurvePublicKey) or not isinstance(signing_key, Ed25519PublicKey):
-        raise InvalidIdentity("requests in the wrong order", right="TLS (P-256) first, then signing (Ed25519)")
-    return _hash(_spki(tls_key) + _spki(signing_key))
-
-
-def _spki(key: PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _hash(data: bytes) -> str:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,38 +14,44 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from rich.console import Console
 
-from compliance.audit.entry import Entry, EntryType
-from compliance.audit.log import AuditLog
-from federation.authority import KEYS, LEAF_LIFETIME, Authority, Record, serve
-from inbond.console import emit, facts, note, table
+from federation.authority import LEAF_LIFETIME, Authority, serve
+from federation.ca_home import (
+    DEFAULT_HOME,
+    DEFAULT_UNLOCK,
+    UNLOCK_FILE,
+    Home,
+    Json,
+    Office,
+    Organisation,
+    UnlockSetting,
+    named,
+    open_authority,
+    recorder,
+    show,
+    unlocked,
+)
+from federation.ca_login_cli import accounts, oidc, people
+from federation.logins import Logins
+from inbond.console import emit, note, table
 from inbond.enrolment import offline_reply, utc_now
 from inbond.errors import ConfigError
-from inbond.keystore import KeyStore, Unlock
+from inbond.keystore import Unlock
 from policies.certificates import MAX_REQUEST_BYTES, to_der, to_pem
 from policies.errors import InvalidIdentity
 from policies.identity import SpiffeId, Standing
 
 STOP_SECONDS = 5.0
-UNLOCK_FILE = "unlock.key"
-LOG_ORIGIN = "audit/authority"
 _PEM_END = "-----END CERTIFICATE REQUEST-----"
 
 app = typer.Typer(no_args_is_help=True, help="The consortium's authority: members, certificates, revocation.")
+app.add_typer(accounts, name="account")
+app.add_typer(oidc, name="oidc")
+app.add_typer(people)
 
-Home = Annotated[Path, typer.Option("--home", help="Folder of the authority.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
-UnlockSetting = Annotated[
-    str,
-    typer.Option("--unlock", envvar="INBOND_CA_UNLOCK", help="file:PATH (from --home) or env:VARIABLE."),
-]
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS name in the certificate; repeatable.")]
 Ip = Annotated[list[str] | None, typer.Option("--ip", help="IP address in the certificate; repeatable.")]
-Organisation = Annotated[str, typer.Option("--organisation", help="A person's organisation, such as bank.")]
-Office = Annotated[str, typer.Option("--role", help="A person's role there: researcher, operator, officer, auditor.")]
 
 MEMBER_COLUMNS = ("name", "joined", "certified until", "state", "organisation", "role")
-DEFAULT_HOME = Path("authority")
-DEFAULT_UNLOCK = f"file:{UNLOCK_FILE}"
 
 
 @app.command()
@@ -73,15 +79,15 @@ def init(
     authority = Authority.create(
         home,
         trust_domain,
-        _unlock(unlock, home),
+        unlocked(unlock, home),
         enrol_address=enrol_address,
         address=address,
         dns=sorted({*names, *(dns or [])}),
         ips=sorted({*numbers, *(ip or [])}),
         days=days,
-        record=_record(home, unlock),
+        record=recorder(home, unlock),
     )
-    _show(_summary(authority), json)
+    show(_summary(authority), json)
 
 
 @app.command()
@@ -103,12 +109,13 @@ def start(
     json: Json = False,
 ) -> None:
     """Serve until interrupted or terminated."""
-    authority = _open(home, unlock, timedelta(hours=certificate_hours))
-    serving = serve(authority, enrol_listen, listen)
+    authority = open_authority(home, unlock, timedelta(hours=certificate_hours))
+    logins = Logins(authority, home, clock=utc_now, record=recorder(home, unlock))
+    serving = serve(authority, enrol_listen, listen, login=logins)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    _show({"enrol_port": serving.enrol_port, "port": serving.port, "pid": os.getpid()}, json)
+    show({"enrol_port": serving.enrol_port, "port": serving.port, "pid": os.getpid()}, json)
     stop.wait()
     serving.server.stop(STOP_SECONDS).wait()
 
@@ -116,7 +123,7 @@ def start(
 @app.command()
 def status(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK, json: Json = False) -> None:
     """The CA certificate, its fingerprint and end, and how many members there are."""
-    _show(_summary(_open(home, unlock)), json)
+    show(_summary(open_authority(home, unlock)), json)
 
 
 @app.command()
@@ -134,9 +141,9 @@ def invite(
     json: Json = False,
 ) -> None:
     """Print a single-use invitation: whoever holds the text may take the name."""
-    authority = _open(home, unlock)
+    authority = open_authority(home, unlock)
     invitation = authority.invite(
-        _named(name, authority),
+        named(name, authority),
         lifetime=timedelta(hours=hours),
         dns=dns or (),
         ips=ip or (),
@@ -162,9 +169,9 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Put a name or one certificate on the deny list, which members fetch within seconds."""
-    authority = _open(home, unlock)
+    authority = open_authority(home, unlock)
     denied = authority.revoke(_target(target, authority), reason)
-    _show({"revoked": target, "deny_list_version": denied.version}, json)
+    show({"revoked": target, "deny_list_version": denied.version}, json)
 
 
 @app.command("list")
@@ -176,7 +183,7 @@ def list_members(
     json: Json = False,
 ) -> None:
     """Members, or the certificates that have not ended."""
-    authority = _open(home, unlock)
+    authority = open_authority(home, unlock)
     rows = _certificate_rows(authority) if certificates else _member_rows(authority)
     columns = ("serial", "kind", "name", "ends") if certificates else MEMBER_COLUMNS
     emit(rows, json=json, human=_table(columns, [list(row.values()) for row in rows]))
@@ -197,10 +204,10 @@ def sign(
     json: Json = False,
 ) -> None:
     """Certify a node that cannot dial the authority, from a file."""
-    authority = _open(home, unlock)
+    authority = open_authority(home, unlock)
     tls_request, signing_request = _read_requests(requests)
     issued = authority.sign_offline(
-        _named(name, authority),
+        named(name, authority),
         tls_request,
         signing_request,
         dns=dns or (),
@@ -208,38 +215,15 @@ def sign(
         standing=Standing(organisation, role),
     )
     out.write_text(offline_reply(authority.answer(issued), authority.certificate))
-    _show({"id": str(_named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json)
+    show({"id": str(named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json)
 
 
 @app.command()
 def rotate(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK, json: Json = False) -> None:
     """Make the next CA certificate; members learn it as they renew, and it signs from 48 hours on."""
-    made = _open(home, unlock).rotate()
+    made = open_authority(home, unlock).rotate()
     fingerprint = made.fingerprint(hashes.SHA256()).hex()
-    _show({"next_fingerprint": fingerprint, "ends": made.not_valid_after_utc.isoformat()}, json)
-
-
-def _open(home: Path, unlock: str, leaf_lifetime: timedelta = LEAF_LIFETIME) -> Authority:
-    record = _record(home, unlock)
-    return Authority.open(home, _unlock(unlock, home), record=record, leaf_lifetime=leaf_lifetime)
-
-
-def _record(home: Path, unlock: str) -> Record:
-    """Where certificate events go: the authority's own evidence log, opened for each (commands and server share it)."""
-
-    def record(event: str, details: Mapping[str, Any]) -> None:
-        keystore = KeyStore.open(home / KEYS, _unlock(unlock, home))
-        name = str(details.get("id") or details.get("target") or details.get("trust_domain") or "authority")
-        with AuditLog.open(home / "audit.db", LOG_ORIGIN, keystore.signing_key) as log:
-            data: dict[str, Any] = {"event": event, **{key: str(value) for key, value in details.items()}}
-            log.append(Entry(EntryType.CERTIFICATE, utc_now(), "authority", None, name, data))
-            log.checkpoint()
-
-    return record
-
-
-def _unlock(setting: str, home: Path) -> Unlock:
-    return Unlock.from_setting(setting, home, os.environ)
+    show({"next_fingerprint": fingerprint, "ends": made.not_valid_after_utc.isoformat()}, json)
 
 
 def _hosts(*addresses: str) -> tuple[list[str], list[str]]:
@@ -257,13 +241,9 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _named(name: str, authority: Authority) -> SpiffeId:
-    return SpiffeId.parse(name) if name.startswith("spiffe://") else SpiffeId(authority.trust_domain, f"/{name}")
-
-
 def _target(text: str, authority: Authority) -> SpiffeId | int:
     try:
-        return _named(text, authority)
+        return named(text, authority)
     except InvalidIdentity:
         pass
     try:
@@ -331,11 +311,6 @@ def _certificate_rows(authority: Authority) -> list[dict[str, str]]:
 
 def _short(spiffe_id: str) -> str:
     return SpiffeId.parse(spiffe_id).path.lstrip("/")
-
-
-def _show(value: dict[str, Any], json: bool) -> None:
-    shown = {name: text for name, text in value.items() if name != "certificate"}
-    emit(value, json=json, human=lambda console: console.print(facts(shown)))
 
 
 def _table(columns: tuple[str, ...], rows: list[list[str]]) -> Callable[[Console], None]:

@@ -5,6 +5,7 @@ and nothing else in it is believed. The CA key is P-256: neither RFC 5280 path v
 nor gRPC's TLS stack takes an Ed25519 CA for TLS leaves.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -82,6 +83,20 @@ def requested_key(request: x509.CertificateSigningRequest) -> PublicKey:
         raise InvalidIdentity("the request's signature does not verify", right="signed by the key it names")
     assert isinstance(key, PublicKey)  # noqa: S101  # narrows for the type checker what is_leaf_key has shown
     return key
+
+
+def key_binding(tls_key: object, signing_key: object) -> str:
+    """What binds a member, and a login, to two keys: SHA-256 over both public keys, in hex; or InvalidIdentity."""
+    if not isinstance(tls_key, ec.EllipticCurvePublicKey) or not isinstance(signing_key, ed25519.Ed25519PublicKey):
+        raise InvalidIdentity("requests in the wrong order", right="TLS (P-256) first, then signing (Ed25519)")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    both = (key.public_bytes(serialization.Encoding.DER, form) for key in (tls_key, signing_key))
+    return hashlib.sha256(b"".join(both)).hexdigest()
+
+
+def requested_binding(tls_request: bytes, signing_request: bytes) -> str:
+    """`key_binding` of two requests, each signed by its key; or InvalidIdentity."""
+    return key_binding(*(requested_key(load_request(data)) for data in (tls_request, signing_request)))
 
 
 def is_leaf_key(key: object) -> bool:

@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from policies.base64url import decode, encode
 from policies.canonical import canonical
 from policies.errors import InvalidIdentity, InvalidInput
 from policies.identity import PeerIdentity, SpiffeId, TrustStore, identify, load_certificate
@@ -70,7 +71,7 @@ class Claims:
 def thumbprint(key: Ed25519PublicKey) -> str:
     """The RFC 7638 thumbprint of an Ed25519 key (members of RFC 8037 section 2), base64url."""
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return _encode(hashlib.sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": _encode(raw)})).digest())
+    return encode(hashlib.sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": encode(raw)})).digest())
 
 
 def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer, at: datetime | None = None) -> str:
@@ -90,8 +91,8 @@ def sign(payload: Mapping[str, JSON], *, typ: str, signer: Signer, at: datetime 
         body = canonical(dict(payload))
     except (InvalidInput, UnicodeError):
         raise InvalidInput("not JSON", where=typ, right="text keys, finite numbers, whole numbers to 2^53") from None
-    signed = f"{_encode(canonical(header))}.{_encode(body)}"
-    return f"{signed}.{_encode(signer.key.sign(signed.encode()))}"
+    signed = f"{encode(canonical(header))}.{encode(body)}"
+    return f"{signed}.{encode(signer.key.sign(signed.encode()))}"
 
 
 def verify(
@@ -120,10 +121,10 @@ def verify(
     if not isinstance(key, Ed25519PublicKey) or header["kid"] != _key_id(peer.spiffe_id, key):
         raise InvalidIdentity("the key is not the one named", where=typ, right="an Ed25519 certificate and its kid")
     try:
-        key.verify(_decode(signature, typ), f"{head}.{body}".encode())
+        key.verify(decode(signature, typ), f"{head}.{body}".encode())
     except InvalidSignature:
         raise InvalidIdentity("signature does not verify", where=typ, right=f"signed by {peer.spiffe_id}") from None
-    payload = _canonical_object(_decode(body, typ), typ)
+    payload = _canonical_object(decode(body, typ), typ)
     if "iss" in payload and payload["iss"] != str(peer.spiffe_id):
         raise InvalidIdentity("iss is not the signer", where=typ, right=str(peer.spiffe_id))
     return Verified(payload, peer.spiffe_id, peer)
@@ -195,7 +196,7 @@ def _parts(token: str, typ: str, max_bytes: int) -> tuple[str, str, str]:
 
 
 def _header(part: str, typ: str) -> dict[str, JSON]:
-    header = _canonical_object(_decode(part, typ), typ)
+    header = _canonical_object(decode(part, typ), typ)
     if header.keys() - {SIGNED_AT} != _HEADER_KEYS:
         raise InvalidIdentity(
             "unknown or missing header fields", where=typ, right="exactly alg, kid, typ, x5c (and iat)"
@@ -214,21 +215,6 @@ def _chain(x5c: JSON, typ: str) -> list[bytes]:
         return [base64.b64decode(text, validate=True) for text in x5c]
     except (binascii.Error, ValueError):
         raise InvalidIdentity("not base64", where=f"{typ} x5c", right="RFC 4648 section 4") from None
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decode(part: str, typ: str) -> bytes:
-    """Strict base64url: one text per value, or a token could be altered without breaking its signature."""
-    try:
-        data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    except (binascii.Error, ValueError):
-        data = b""
-    if not part or _encode(data) != part:
-        raise InvalidIdentity("not canonical base64url", where=typ, right="RFC 7515 section 2: no padding")
-    return data
 
 
 def _canonical_object(data: bytes, typ: str) -> dict[str, JSON]:

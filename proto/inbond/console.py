@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from inbond.errors import ConfigError
+
 WIDTH = 80
 
 
@@ -54,6 +56,16 @@ def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None
 def note(text: str) -> None:
     """A line for the person at the keyboard, on standard error."""
     err().print(text)
+
+
+def line_in() -> str:
+    """One line of standard input, for what must not be an argument; raises ConfigError for what is no text."""
+    try:
+        text = sys.stdin.readline().rstrip("\r\n")
+        text.encode()
+    except UnicodeError:
+        raise ConfigError("is not text", where="standard input", right="lines in UTF-8") from None
+    return text
 
 
 def one_line(text: str) -> str:

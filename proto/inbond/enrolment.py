@@ -166,6 +166,47 @@ def enrol(invitation_text: str, keystore: KeyStore, folder: Path, *, clock: Cloc
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class LoginProof:
+    """What a person shows to the authority: a provider's ID token, or an account's password and one-time code."""
+
+    id_token: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    code: str = field(default="", repr=False)
+
+
+def login(
+    spiffe_id: SpiffeId,
+    proof: LoginProof,
+    keystore: KeyStore,
+    folder: Path,
+    *,
+    trust: TrustStore,
+    enrol_address: str,
+    authority_address: str,
+    clock: Clock = utc_now,
+) -> Credentials:
+    """Take certificates for a person's own name and save them in `folder`; `trust` pins whom the proof may reach.
+
+    The authority learns the proof, and nobody else. Raises Refused (for whatever is wrong with it), Unreachable.
+    """
+    tls_request, signing_request = _requests(spiffe_id, keystore)
+    request = wire.LoginRequest(
+        name=spiffe_id.name,
+        tls_request=tls_request,
+        signing_request=signing_request,
+        id_token=proof.id_token,
+        password=proof.password,
+        code=proof.code,
+    )
+    pinned = grpc.ssl_channel_credentials(b"".join(to_pem(certificate) for certificate in trust.authorities))
+    with grpc.secure_channel(enrol_address, pinned, tls.channel_options(())) as channel:
+        reply = _call(channel, "Login", request, wire.Certificates, enrol_address)
+    made = _accept(reply, spiffe_id, keystore, trust, address=authority_address, now=clock())
+    made.save(folder)
+    return made
+
+
 def renew(
     credentials: Credentials,
     keystore: KeyStore,

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TextIO, cast
 
@@ -23,7 +23,7 @@ from inbond.credentials import Credentials
 from inbond.enrolment import Invitation, enrol
 from inbond.errors import ConfigError
 from inbond.keystore import KeyStore, Unlock
-from inbond.node import Node, utc_now
+from inbond.node import LOGIN_FILE, Node, utc_now
 
 Home = Annotated[Path, typer.Option("--home", envvar="INBOND_HOME", help="Folder of the node.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
@@ -79,14 +79,32 @@ def join_consortium(home: Path, role: Role, invitation: str) -> Credentials:
         raise ConfigError(f"the invitation is for {invited.spiffe_id}", where="invitation", right=f"one for {wanted}")
     keystore = KeyStore.open(home / "keys", Unlock.from_setting(config.keys.unlock, home, os.environ))
     credentials = enrol(invitation, keystore, home / "certs")
-    _remember_addresses(home, config, invited)
-    opened = Node.open(home)
-    opened.record(EntryType.CERTIFICATE, data={"event": "joined", "authority": invited.fingerprint})
-    opened.close()
+    (home / LOGIN_FILE).unlink(missing_ok=True)  # from now on the node renews its certificates
+    settle(home, config, invited, {"event": "joined", "authority": invited.fingerprint})
     return credentials
 
 
-def _remember_addresses(home: Path, config: NodeConfig, invited: Invitation) -> None:
+def settle(home: Path, config: NodeConfig, places: "Places", event: Mapping[str, str]) -> None:
+    """Keep the consortium's addresses, and note in the node's evidence how it came in."""
+    _remember_addresses(home, config, places)
+    opened = Node.open(home)
+    opened.record(EntryType.CERTIFICATE, data=event)
+    opened.close()
+
+
+class Places(Protocol):
+    """An invitation, or whatever else says where the others answer (`host:port`)."""
+
+    @property
+    def authority_address(self) -> str:
+        """The authority's mutual TLS service."""
+
+    @property
+    def coordinator_address(self) -> str:
+        """The coordinator; empty where it is not said."""
+
+
+def _remember_addresses(home: Path, config: NodeConfig, invited: Places) -> None:
     """Take the addresses that the invitation carries, where the configuration names none."""
     own = config.address
     address = own.model_copy(

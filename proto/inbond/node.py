@@ -24,6 +24,9 @@ from policies.envelope import Signer
 from policies.errors import PolicyError
 from policies.identity import TrustStore
 
+LOGIN_FILE = "login.json"
+"""In the folder of a person who logs in: where, and with whom. Such a node does not renew its certificates."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -121,13 +124,19 @@ class Node:
         ended = self._credentials.not_after
         if utc_now() >= ended:
             what = f"this node's certificate has expired ({ended:%Y-%m-%d %H:%M} UTC)"
-            right = "join again with a new invitation"
+            right = f"inbond login --home {self.home}" if self._logs_in else "join again with a new invitation"
             raise Refused(what, where=str(self.home / "certs"), right=right)
 
     # upkeep
 
     def renew(self) -> bool:
-        """Renew certificates past half of their life; True when new ones are in use."""
+        """Renew certificates past half of their life; True when new ones are in use.
+
+        A login is not renewed: raises Refused once it has ended.
+        """
+        if self._logs_in:
+            self.check_certificate()
+            return False
         if utc_now() < self._credentials.renew_at:
             return False
         fresh = enrolment.renew(self._credentials, self.keystore, self._authority(), folder=self.home / "certs")
@@ -148,6 +157,10 @@ class Node:
             data = {"event": "deny list", "version": denied.version}
             self.record(EntryType.CERTIFICATE, data=data)
         return True
+
+    @property
+    def _logs_in(self) -> bool:
+        return (self.home / LOGIN_FILE).exists()
 
     def _newest(self, other: DenyList) -> DenyList:
         return max(self._credentials.trust.denied, other, key=lambda denied: denied.version)

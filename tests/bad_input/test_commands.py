@@ -133,6 +133,12 @@ USAGE = [
     ("audit show x", "not a valid int"),
     ("ca init acme.example --days 900", "not in the range"),
     ("ca invite party/p1 --hours 0", "not in the range"),
+    ("ca account add", "Missing argument"),
+    ("ca account add rosa --organisation bank", "Missing option '--role'"),
+    ("ca oidc set --issuer https://x.example", "Missing option"),
+    ("ca card", "Missing option '--out'"),
+    ("login --card", "requires an argument"),
+    ("login rosa", "unexpected extra argument"),
 ]
 
 
@@ -197,6 +203,17 @@ NODES = [
     ("party join @empty --home never-joined", 2, "not an invitation"),
     ("party join @invitation --home never-joined", 2, "the invitation is for spiffe://acme.example/party/p9"),
     ("user join @invitation --home never-joined", 2, "this is a party's node"),
+    # logins
+    ("login --home p1", 2, "this is a party's node"),
+    ("login --home nowhere", 2, "no node here"),
+    ("login --home rosa", 2, "no login card"),
+    ("login --home rosa --card junk", 2, "is not text"),
+    ("login --home rosa --card empty", 2, "is not a table"),
+    ("login --home rosa --card job.yaml", 2, "is not known"),
+    ("login --home rosa --card nowhere", 2, "cannot be read"),
+    ("ca account list --home nowhere", 2, "unlock.key"),
+    ("ca oidc check --home nowhere", 2, "no provider is trusted"),
+    ("ca release user/rosa --home foreign", 2, "unlock.key"),
 ]
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inbond/v1/authority.proto\x12\tinbond.v1\"_\n\x0c\x45nrolRequest\x12\x12\n\ninvitation\x18\x01 \x01(\x0c\x12\x13\n\x0btls_request\x18\x02 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\"<\n\x0cRenewRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\"g\n\x0c\x43\x65rtificates\x12\x17\n\x0ftls_certificate\x18\x01 \x01(\x0c\x12\x1b\n\x13signing_certificate\x18\x02 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x03 \x01(\t\x12\x11\n\tdeny_list\x18\x04 \x01(\t\"\x11\n\x0f\x44\x65nyListRequest\"\x1e\n\rDenyListReply\x12\r\n\x05token\x18\x01 \x01(\t2\xc3\x01\n\tAuthority\x12\x39\n\x05\x45nrol\x12\x17.inbond.v1.EnrolRequest\x1a\x17.inbond.v1.Certificates\x12\x39\n\x05Renew\x12\x17.inbond.v1.RenewRequest\x1a\x17.inbond.v1.Certificates\x12@\n\x08\x44\x65nyList\x12\x1a.inbond.v1.DenyListRequest\x1a\x18.inbond.v1.DenyListReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inbond/v1/authority.proto\x12\tinbond.v1\"_\n\x0c\x45nrolRequest\x12\x12\n\ninvitation\x18\x01 \x01(\x0c\x12\x13\n\x0btls_request\x18\x02 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\"|\n\x0cLoginRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btls_request\x18\x02 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x03 \x01(\x0c\x12\x10\n\x08id_token\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\"<\n\x0cRenewRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\"g\n\x0c\x43\x65rtificates\x12\x17\n\x0ftls_certificate\x18\x01 \x01(\x0c\x12\x1b\n\x13signing_certificate\x18\x02 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x03 \x01(\t\x12\x11\n\tdeny_list\x18\x04 \x01(\t\"\x11\n\x0f\x44\x65nyListRequest\"\x1e\n\rDenyListReply\x12\r\n\x05token\x18\x01 \x01(\t2\xfe\x01\n\tAuthority\x12\x39\n\x05\x45nrol\x12\x17.inbond.v1.EnrolRequest\x1a\x17.inbond.v1.Certificates\x12\x39\n\x05Login\x12\x17.inbond.v1.LoginRequest\x1a\x17.inbond.v1.Certificates\x12\x39\n\x05Renew\x12\x17.inbond.v1.RenewRequest\x1a\x17.inbond.v1.Certificates\x12@\n\x08\x44\x65nyList\x12\x1a.inbond.v1.DenyListRequest\x1a\x18.inbond.v1.DenyListReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENROLREQUEST']._serialized_start=40
   _globals['_ENROLREQUEST']._serialized_end=135
-  _globals['_RENEWREQUEST']._serialized_start=137
-  _globals['_RENEWREQUEST']._serialized_end=197
-  _globals['_CERTIFICATES']._serialized_start=199
-  _globals['_CERTIFICATES']._serialized_end=302
-  _globals['_DENYLISTREQUEST']._serialized_start=304
-  _globals['_DENYLISTREQUEST']._serialized_end=321
-  _globals['_DENYLISTREPLY']._serialized_start=323
-  _globals['_DENYLISTREPLY']._serialized_end=353
-  _globals['_AUTHORITY']._serialized_start=356
-  _globals['_AUTHORITY']._serialized_end=551
+  _globals['_LOGINREQUEST']._serialized_start=137
+  _globals['_LOGINREQUEST']._serialized_end=261
+  _globals['_RENEWREQUEST']._serialized_start=263
+  _globals['_RENEWREQUEST']._serialized_end=323
+  _globals['_CERTIFICATES']._serialized_start=325
+  _globals['_CERTIFICATES']._serialized_end=428
+  _globals['_DENYLISTREQUEST']._serialized_start=430
+  _globals['_DENYLISTREQUEST']._serialized_end=447
+  _globals['_DENYLISTREPLY']._serialized_start=449
+  _globals['_DENYLISTREPLY']._serialized_end=479
+  _globals['_AUTHORITY']._serialized_start=482
+  _globals['_AUTHORITY']._serialized_end=736
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,22 @@ class EnrolRequest(_message.Message):
     proof: bytes
     def __init__(self, invitation: _Optional[bytes] = ..., tls_request: _Optional[bytes] = ..., signing_request: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
+class LoginRequest(_message.Message):
+    __slots__ = ("name", "tls_request", "signing_request", "id_token", "password", "code")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ID_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tls_request: bytes
+    signing_request: bytes
+    id_token: str
+    password: str
+    code: str
+    def __init__(self, name: _Optional[str] = ..., tls_request: _Optional[bytes] = ..., signing_request: _Optional[bytes] = ..., id_token: _Optional[str] = ..., password: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
 class RenewRequest(_message.Message):
     __slots__ = ("tls_request", "signing_request")
     TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]

@@ -39,6 +39,11 @@ class AuthorityStub:
                 request_serializer=inbond_dot_v1_dot_authority__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=inbond_dot_v1_dot_authority__pb2.Certificates.FromString,
                 _registered_method=True)
+        self.Login = channel.unary_unary(
+                '/inbond.v1.Authority/Login',
+                request_serializer=inbond_dot_v1_dot_authority__pb2.LoginRequest.SerializeToString,
+                response_deserializer=inbond_dot_v1_dot_authority__pb2.Certificates.FromString,
+                _registered_method=True)
         self.Renew = channel.unary_unary(
                 '/inbond.v1.Authority/Renew',
                 request_serializer=inbond_dot_v1_dot_authority__pb2.RenewRequest.SerializeToString,
@@ -55,6 +60,12 @@ class AuthorityServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Enrol(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Login(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +89,11 @@ def add_AuthorityServicer_to_server(servicer, server):
             'Enrol': grpc.unary_unary_rpc_method_handler(
                     servicer.Enrol,
                     request_deserializer=inbond_dot_v1_dot_authority__pb2.EnrolRequest.FromString,
+                    response_serializer=inbond_dot_v1_dot_authority__pb2.Certificates.SerializeToString,
+            ),
+            'Login': grpc.unary_unary_rpc_method_handler(
+                    servicer.Login,
+                    request_deserializer=inbond_dot_v1_dot_authority__pb2.LoginRequest.FromString,
                     response_serializer=inbond_dot_v1_dot_authority__pb2.Certificates.SerializeToString,
             ),
             'Renew': grpc.unary_unary_rpc_method_handler(
@@ -117,6 +133,33 @@ class Authority:
             target,
             '/inbond.v1.Authority/Enrol',
             inbond_dot_v1_dot_authority__pb2.EnrolRequest.SerializeToString,
+            inbond_dot_v1_dot_authority__pb2.Certificates.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Login(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inbond.v1.Authority/Login',
+            inbond_dot_v1_dot_authority__pb2.LoginRequest.SerializeToString,
             inbond_dot_v1_dot_authority__pb2.Certificates.FromString,
             options,
             channel_credentials,
