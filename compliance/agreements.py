@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from compliance.errors import InvalidLawEntry, NotAgreed
+from compliance.errors import InvalidLawEntry, LawStoreUnavailable, NotAgreed
 from compliance.law_store import LawStore
 from policies.agreement import Act, Agreement, SignedAgreement, signatory
 from policies.agreement_rules import Share, covers
@@ -78,6 +78,38 @@ class Use:
     decision: Decision
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A use as it is kept: by which job (its key), when, and whether it is open, committed or rolled_back."""
+
+    key: str
+    at: datetime
+    state: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An agreement beside what a job would make known; no `decision` where a side has not signed or has ended it."""
+
+    kept: Kept
+    standing: Standing
+    decision: Decision | None
+
+    @property
+    def covers(self) -> bool:
+        """Whether it covers all of it, today, with a use left."""
+        return self.decision is not None and self.decision.permitted
+
+    @property
+    def cause(self) -> str:
+        """Why it does not, for those who keep it."""
+        name = self.kept.agreement.name
+        if self.decision is None:
+            return f"{name} is {self.standing}"
+        first = self.decision.reasons[0]
+        return f"{name}: {first.text} ({first.about})"
+
+
 class AgreementStore(LawStore):
     """Open with `AgreementStore.open`, for looking only with `read_only`."""
 
@@ -118,23 +150,36 @@ class AgreementStore(LawStore):
 
     # --- uses ---
 
+    def compare(self, shares: Sequence[Share], trust: TrustStore, *, key: str | None = None) -> list[Compared]:
+        """Every agreement beside `shares`, oldest first; counts nothing. With a `key`, only the one used under it.
+
+        Raises InvalidLawEntry for a key that was used for something else or rolled back.
+        """
+        with self._reading() as base:
+            known = None if key is None else self._known(base, key, _asked(shares))
+            return [] if key is not None and known is None else self._compared(base, shares, trust, known)
+
+    def uses_of(self, agreement: str) -> list[Taken]:
+        """The uses of an agreement (its id), newest first."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT u.key, u.at, COALESCE(e.state, 'open') FROM uses u LEFT JOIN use_ends e ON e.use = u.number"
+                " WHERE u.id = ? ORDER BY u.number DESC",
+                (agreement,),
+            ).fetchall()
+        return [Taken(key, datetime.fromisoformat(at), state) for key, at, state in rows]
+
     def use(self, key: str, shares: Sequence[Share], trust: TrustStore) -> Use:
         """Count one use of the first agreement that covers all of `shares`; durable on return.
 
         The same key for the same shares is the same use, as long as the agreement stands. Raises NotAgreed where no
         agreement covers them all, InvalidLawEntry for a key that was used for something else or rolled back.
         """
-        asked, now = digest([asdict(share) for share in shares]), self._now()
         with self._transaction() as base:
-            known = self._known(base, key, asked)
-            held = [
-                self._kept(base, name, trust, now)
-                for (name,) in base.execute("SELECT id FROM agreements ORDER BY number").fetchall()
-                if known in {None, name}
-            ]
-            kept, decision = _first(held, shares, now, counted=known is not None)
+            known = self._known(base, key, _asked(shares))
+            kept, decision = _first(self._compared(base, shares, trust, known))
             if known is None:
-                self._count(base, kept.agreement.id, key, asked, now)
+                self._count(base, kept.agreement.id, key, _asked(shares), self._now())
             left = kept.agreement.uses - kept.used - (known is None)
             return Use(kept.agreement.id, key, left, decision)
 
@@ -167,7 +212,11 @@ class AgreementStore(LawStore):
 
     def _kept(self, base: sqlite3.Connection, name: str, trust: TrustStore, now: datetime) -> Kept:
         added, text = base.execute("SELECT added, agreement FROM agreements WHERE id = ?", (name,)).fetchone()
-        terms = Agreement.model_validate(json.loads(text))
+        try:
+            terms, when = Agreement.model_validate(json.loads(text)), datetime.fromisoformat(added)
+        except (ValueError, TypeError) as error:
+            right = "the file as it was, from a copy"
+            raise LawStoreUnavailable("an agreement cannot be read", where=str(self._path), right=right) from error
         tokens = base.execute("SELECT token FROM signatures WHERE id = ? ORDER BY number", (name,)).fetchall()
         agreed = {party: token for (token,) in tokens if (party := _party(token, terms, trust, now)) is not None}
         # Whoever has ended it has ended it, also where that signature is not believed any more.
@@ -178,7 +227,16 @@ class AgreementStore(LawStore):
             (name,),
         ).fetchone()
         signed = SignedAgreement(agreement=terms, signatures=tuple(agreed.values()), revocations=tuple(ended.values()))
-        return Kept(signed, datetime.fromisoformat(added), frozenset(agreed), frozenset(ended), int(used))
+        return Kept(signed, when, frozenset(agreed), frozenset(ended), int(used))
+
+    def _compared(
+        self, base: sqlite3.Connection, shares: Sequence[Share], trust: TrustStore, only: str | None
+    ) -> list[Compared]:
+        """Every agreement beside `shares`, or the `only` one, among whose uses is the one that is asked about."""
+        now = self._now()
+        names = base.execute("SELECT id FROM agreements ORDER BY number").fetchall()
+        held = [self._kept(base, name, trust, now) for (name,) in names if only in {None, name}]
+        return [_beside(kept, shares, now, counted=only is not None) for kept in held]
 
     @staticmethod
     def _known(base: sqlite3.Connection, key: str, asked: str) -> str | None:
@@ -221,18 +279,23 @@ def _party(token: str, terms: Agreement, trust: TrustStore, now: datetime) -> st
         return None
 
 
-def _first(held: Sequence[Kept], shares: Sequence[Share], now: datetime, *, counted: bool) -> tuple[Kept, Decision]:
-    """The first agreement that covers it all; `counted` when this very use is among those counted already."""
-    causes = []
-    for kept in held:
-        terms, standing = kept.agreement, kept.standing(now)
-        if standing in {Standing.PROPOSED, Standing.REVOKED}:
-            causes.append(f"{terms.name} is {standing}")
-            continue
-        decision = covers(terms, shares, today=now.date(), used=kept.used - counted)
-        if decision.permitted:
-            return kept, decision
-        first = decision.reasons[0]
-        causes.append(f"{terms.name}: {first.text} ({first.about})")
-    what = "; ".join(causes) if causes else "there is no agreement"
+def _asked(shares: Sequence[Share]) -> str:
+    return digest([asdict(share) for share in shares])
+
+
+def _beside(kept: Kept, shares: Sequence[Share], now: datetime, *, counted: bool) -> Compared:
+    """An agreement beside what is asked; `counted` when this very use is among those counted already."""
+    standing = kept.standing(now)
+    if standing in {Standing.PROPOSED, Standing.REVOKED}:
+        return Compared(kept, standing, None)
+    decision = covers(kept.agreement, shares, today=now.date(), used=kept.used - counted)
+    return Compared(kept, standing, decision)
+
+
+def _first(compared: Sequence[Compared]) -> tuple[Kept, Decision]:
+    """The first agreement that covers it all; raises NotAgreed with what each lacks."""
+    for one in compared:
+        if one.decision is not None and one.decision.permitted:
+            return one.kept, one.decision
+    what = "; ".join(one.cause for one in compared) or "there is no agreement"
     raise NotAgreed(what, where="agreements", right="an agreement on it, signed by every side")

@@ -157,6 +157,8 @@ def _terms_of(contract: PublishedContract) -> dict[str, str]:
     }
     if contract.published_rows is not None:
         terms["rows"] = f"about {contract.published_rows:,}"
+    if contract.agreement is not None:
+        terms["agreement"] = f"must cover {', '.join(contract.agreement.recipients)}"
     return terms
 
 

@@ -18,6 +18,7 @@ from policies.contract import PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.job import JobOrder
 from policies.plan import (
+    UNREADABLE,
     ColumnUse,
     JoinPlan,
     Leak,
@@ -218,7 +219,7 @@ class _Draft:
         found = [
             Reader(id=identity, country=country, object=leak.what)
             for leak in dict.fromkeys(leak for operator in operators for leak in operator.leaks)
-            if leak.what not in {LeakKind.NOTHING, LeakKind.SIZES_AND_TIMING, LeakKind.MASKED_VALUE}
+            if leak.what not in UNREADABLE
             for identity, country in self._people(leak.who, leak.learners)
         ]
         return tuple(dict.fromkeys(found))

@@ -23,6 +23,7 @@ from inbond.joint_query import planned_query
 from inbond.node import Node, utc_now
 from inbond.orders import ORDER_TYPE, open_order
 from inbond.roster import VERDICT_TYPE
+from parties.agreed import Agreed, Agreements
 from parties.catalogue import Catalogue
 from parties.lawfulness import Lawful, Lawfulness
 from parties.recipes.base import Recipe
@@ -80,6 +81,7 @@ class Admission:
     ) -> None:
         self._node, self._store, self._catalogue = node, store, catalogue
         self._engine, self._budget, self._lawfulness = engine, budget, lawfulness
+        self._agreements = Agreements(node)
         self._explained: OrderedDict[str, float] = OrderedDict()
 
     def decide(self, proposal: Proposal, *, binding: bool) -> str:
@@ -87,7 +89,8 @@ class Admission:
 
         Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
         ordered; (4) protocol and recipe are known here; (5) policy; (6) budget; (7) the law, with the evidence that it
-        asks for; (8) people, where contracts want them; (9) the counters of people sent abroad.
+        asks for; (8) agreements, where contracts want them; (9) people, where contracts want them; (10) a use of the
+        agreement, and the counters of people sent abroad.
         """
         now = utc_now()
         plan = load_plan(proposal.plan, "plan")
@@ -102,7 +105,8 @@ class Admission:
         asker = self._asker(plan, proposal, now, patience(rules))
         decision = _viewed(self._decision(order, plan, proposal, now), plan, self._own(plan), asker)
         lawful = self._lawful(order, plan, decision, now)
-        decision = _also(decision, lawful.reasons)
+        agreed = self._agreed(plan, decision, now)
+        decision = _also(decision, (*lawful.reasons, *agreed.reasons))
         people = self._people(rules, order, plan, proposal, now)
         if binding and decision.permitted and lawful.needs:
             decision = _unproved(lawful)
@@ -111,11 +115,11 @@ class Admission:
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         if binding and decision.permitted:
-            decision = self._counted(order, plan, decision, lawful, now)
+            decision = self._counted(order, plan, decision, lawful, agreed, now)
         epoch = EpochKey.generate() if decision.permitted else None
         waits = () if binding or not decision.permitted else _waits(people, lawful)
         verdict = self._verdict(order, plan, decision, epoch, waits, lawful)
-        self._record(order, plan, verdict, decision, binding, people)
+        self._record(order, plan, verdict, decision, binding, people, agreed)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
             self._admit(order, proposal, token, epoch, asker)
@@ -135,7 +139,7 @@ class Admission:
     def _people(
         self, rules: Mapping[str, ApprovalRule], order: JobOrder, plan: Plan, proposal: Proposal, now: datetime
     ) -> Tally:
-        """(7) How the people's approvals stand, each checked here: nobody's word is taken for them."""
+        """(9) How the people's approvals stand, each checked here: nobody's word is taken for them."""
         if not rules:
             return Tally()
         asked = question(proposal.token, job=order.jti, plan=plan.digest(), trust=self._node.trust, now=now)
@@ -147,11 +151,25 @@ class Admission:
             return Lawful()
         return self._lawfulness.judge(plan, self._own(plan), order.jti, now)
 
-    def _counted(self, order: JobOrder, plan: Plan, decision: Decision, lawful: Lawful, now: datetime) -> Decision:
-        """(9) The permit once its transfers are kept and everybody who is sent abroad is counted; else a refusal."""
+    def _agreed(self, plan: Plan, decision: Decision, now: datetime) -> Agreed:
+        """(8) Agreements on what would become known, of a plan that can be believed."""
+        if not decision.permitted and not decision.reasons:
+            return Agreed()
+        return self._agreements.judge(plan, self._own(plan), now)
+
+    def check_agreed(self, plan: Plan, job: str) -> None:
+        """Raise RefusedError unless an admitted job's agreement, where its contracts want one, still stands."""
+        self._agreements.check(plan, self._own(plan), job)
+
+    def _counted(
+        self, order: JobOrder, plan: Plan, decision: Decision, lawful: Lawful, agreed: Agreed, now: datetime
+    ) -> Decision:
+        """(10) The permit once its transfers are kept, a use is taken and everybody who is sent abroad is counted."""
+        own = self._own(plan)
         try:
             self._lawfulness.remember(order.jti, lawful)
-            self._lawfulness.count(plan, self._own(plan), order.jti, now)
+            with self._agreements.taken(plan, own, order.jti, agreed):
+                self._lawfulness.count(plan, own, order.jti, now)
         except (InbondError, ComplianceError) as error:
             return _refusal(error.what, error.right)
         return decision
@@ -236,7 +254,14 @@ class Admission:
         )
 
     def _record(
-        self, order: JobOrder, plan: Plan, verdict: Verdict, decision: Decision, binding: bool, people: Tally
+        self,
+        order: JobOrder,
+        plan: Plan,
+        verdict: Verdict,
+        decision: Decision,
+        binding: bool,
+        people: Tally,
+        agreed: Agreed,
     ) -> None:
         data: dict[str, Any] = {
             "order": order.digest(),
@@ -250,6 +275,7 @@ class Admission:
             "errors": list(decision.errors),
             "fingerprint": decision.fingerprint,
             "binding": binding,
+            **agreed.logged(),
         }
         if verdict.transfers:
             data["law"] = [_logged(one) for one in verdict.transfers]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from compliance.agreements import FILE, AgreementStore, Kept
+from compliance.agreements import FILE, AgreementStore, Kept, Taken
 from inbond.config import read_text
 from inbond.console import emit, facts, note, table
 from inbond.errors import ConfigError
@@ -25,6 +25,8 @@ app = typer.Typer(no_args_is_help=True, help="Data-sharing agreements with other
 
 Out = Annotated[Path, typer.Option(help="The file for the other sides; never one that is there already.")]
 Signed = Annotated[Path, typer.Argument(help="A file that another side sent.")]
+SHOWN_JOBS = 20  # the newest; `--json` has all
+
 Name = Annotated[str, typer.Argument(help="The agreement's id, or its first characters.")]
 
 
@@ -60,18 +62,19 @@ def receive(file: Signed, home: Home = DEFAULT_HOME, *, json: Json = False) -> N
     """Take up the signatures and revocations in a file that another side sent, without signing anything."""
     with _opened(home) as (node, store):
         kept = store.take(_read(file), node.trust)
-    _show(kept, json)
+        jobs = store.uses_of(kept.agreement.id)
+    _show(kept, jobs, json)
 
 
 @app.command("list")
 def show_all(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
-    """Every agreement, who has not signed it, until when it holds, its uses, and how it stands today."""
+    """Every agreement, who has not signed it, until when it holds, how it stands today, and which jobs used it."""
     load_role(home, "party")
     rows: list[dict[str, Any]] = []
     if (home / FILE).exists():
         node = Node.open(home, audit=False)
         with AgreementStore.read_only(home / FILE) as store:
-            rows = [_row(kept) for kept in store.all(node.trust)]
+            rows = [_row(kept, store.uses_of(kept.agreement.id)) for kept in store.all(node.trust)]
 
     def human(console: Any) -> None:
         heads = ("agreement", "name", "unsigned", "until", "uses", "state")
@@ -87,6 +90,12 @@ def show_all(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
             for row in rows
         )
         console.print(table(heads, cells) if rows else "no agreements")
+        used = [(one["at"], one["job"], row["name"], one["state"]) for row in rows for one in row["jobs"]]
+        if used:
+            console.print()
+            newest = sorted(used, key=lambda one: one[0], reverse=True)[:SHOWN_JOBS]
+            lines = ((job, name, _when(at), state) for at, job, name, state in newest)
+            console.print(table(("job", "agreement", "used (UTC)", "state"), lines))
 
     emit(rows, json=json, human=human)
 
@@ -98,7 +107,7 @@ def show(
     *,
     json: Json = False,
 ) -> None:
-    """Show terms, kept here or in a file that another side sent (whose signatures are not checked yet)."""
+    """Show terms and the jobs that used them; or terms in a file of another side, its signatures not checked yet."""
     load_role(home, "party")
     if Path(what).is_file():
         terms = _read(Path(what)).agreement.payload()
@@ -106,7 +115,8 @@ def show(
         return
     node = Node.open(home, audit=False)
     with AgreementStore.read_only(home / FILE) as store:
-        _show(store.one(what, node.trust), json)
+        kept = store.one(what, node.trust)
+        _show(kept, store.uses_of(kept.agreement.id), json)
 
 
 @contextmanager
@@ -128,16 +138,17 @@ def _speak(home: Path, found: SignedAgreement, act: Act, out: Path, json: bool) 
         token = sign_agreement(found.agreement, act, node.signer(), utc_now())
         key = "signatures" if act == "agree" else "revocations"
         kept = store.take(found.model_copy(update={key: (*getattr(found, key), token)}), node.trust)
+        jobs = store.uses_of(kept.agreement.id)
     write_private(out, (_json.dumps(kept.signed.payload(), indent=1, ensure_ascii=False) + "\n").encode())
     note(f"wrote {out}: give it to {', '.join(sorted(kept.agreement.parties - {node.name}))}")
-    _show(kept, json)
+    _show(kept, jobs, json)
 
 
 def _read(file: Path) -> SignedAgreement:
     return read_signed(read_text(file, "an agreement that another side sent"), str(file))
 
 
-def _row(kept: Kept) -> dict[str, Any]:
+def _row(kept: Kept, jobs: list[Taken]) -> dict[str, Any]:
     terms = kept.agreement
     return {
         "agreement": terms.id,
@@ -147,7 +158,12 @@ def _row(kept: Kept) -> dict[str, Any]:
         "revoked_by": sorted(kept.ended),
         "used": kept.used,
         **terms.payload(),
+        "jobs": [{"job": one.key, "at": one.at.isoformat(timespec="seconds"), "state": one.state} for one in jobs],
     }
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def _uses(row: dict[str, Any]) -> str:
@@ -159,12 +175,15 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     tables = "; ".join(f"{owner}: {', '.join(names)}" for owner, names in row["datasets"].items())
     readers = row["recipients"]
     flat = {"datasets": tables, "recipients": f"{', '.join(readers['ids'])} in {', '.join(readers['countries'])}"}
+    if "jobs" in row:
+        lines = [f"{one['job']} {_when(one['at'])} {one['state']}" for one in row["jobs"][:SHOWN_JOBS]]
+        flat["jobs"] = "\n".join(lines) or "-"
     return {
         key: ", ".join(value) or "-" if isinstance(value, list) else str(value)
         for key, value in {**row, **flat}.items()
     }
 
 
-def _show(kept: Kept, json: bool) -> None:
-    row = _row(kept)
+def _show(kept: Kept, jobs: list[Taken], json: bool) -> None:
+    row = _row(kept, jobs)
     emit(row, json=json, human=lambda console: console.print(facts(_shown(row))))

@@ -156,10 +156,19 @@ class Door:
         )
         if job.context.order.iss in self._node.trust.denied.ids:
             raise RefusedError("the job's owner is no longer trusted", where=request.job, right="ask the authority")
+        self._check_agreed(job, request)
         if self._store.step_answered(request.job, request.step, request.round):
             # two contributions under one description share their masks: their difference would be bare
             raise RefusedError("this step was answered under another request", where=request.job, right="ask once")
         self._check_live(job, request)
+
+    def _check_agreed(self, job: Job, request: Request) -> None:
+        """A job whose agreement was ended ends: what is signed later is for later jobs."""
+        try:
+            self._admission.check_agreed(job.context.plan, request.job)
+        except RefusedError:
+            self._give_up(request)
+            raise
 
     @staticmethod
     def _check_live(job: Job, request: Request) -> None:

@@ -6,7 +6,7 @@ by the rule of that term, which explains itself. Fails closed like every decisio
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
@@ -14,11 +14,12 @@ from importlib import resources
 
 import cedarpy
 
-from policies.agreement import Agreement
+from policies.agreement import MAX_PARTIES, Agreement
 from policies.bundle import Bundle, PolicyNote, load_bundle
+from policies.contract import PublishedContract
 from policies.engine import Engine
-from policies.errors import InvalidPolicy
-from policies.plan import LeakKind
+from policies.errors import InvalidInput, InvalidPolicy
+from policies.plan import LeakKind, Plan
 from policies.request import AccessRequest, Decision, Entity, EntityRef, EntitySet
 
 ACTION = "share"
@@ -36,6 +37,31 @@ class Share:
     leak: LeakKind
     reader: str
     country: str
+
+
+def shares_of(plan: Plan, owner: str, contracts: Iterable[PublishedContract]) -> tuple[Share, ...]:
+    """What a plan makes known of the tables of `owner` (a party's SPIFFE ID) to readers for whom `contracts` ask for an
+    agreement, each once with every other party of the job; the owner itself needs none.
+
+    Raises InvalidInput where no agreement can be between the parties of the job.
+    """
+    name = owner.rsplit("/", 1)[-1]
+    asked = [
+        (contract.dataset, reader)
+        for contract in contracts
+        if contract.agreement is not None
+        for reader in dict.fromkeys(plan.readers)
+        if reader.id != owner and contract.agreement.asks(reader.id) and plan.concerns(name, reader)
+    ]
+    others = sorted({one.name for one in plan.participants} - {name})
+    if asked and not 0 < len(others) < MAX_PARTIES:
+        what = f"an agreement is between 2 to {MAX_PARTIES} parties, and this job has {len(others) + 1}"
+        raise InvalidInput(what, where="plan", right="name other parties for the job")
+    return tuple(
+        Share(name, other, dataset, plan.purpose, reader.object, reader.id, reader.country)
+        for dataset, reader in asked
+        for other in others
+    )
 
 
 def covers(agreement: Agreement, shares: Sequence[Share], *, today: date, used: int) -> Decision:

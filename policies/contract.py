@@ -15,10 +15,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
+from policies.agreement_need import AgreementNeed
 from policies.approval_rule import ApprovalRule
 from policies.canonical import digest
 from policies.document import Value, read_document, validate
 from policies.law_terms import LawTerms
+from policies.patterns import Pattern, matches
 from policies.views import FORMS_OF_TYPE, Mask, RowRule, Views
 
 MAX_COLUMNS = 512
@@ -31,7 +33,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 Purpose = Annotated[str, Field(pattern=r"^dpv:[A-Z][A-Za-z]{1,62}$", description="a W3C DPV purpose")]
-Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 Category = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Cell = StrictBool | StrictInt | StrictStr
 
@@ -242,14 +243,7 @@ class Recipients(Value):
 
     def names(self, identity: str) -> bool:
         """Return whether `identity` (a SPIFFE ID or a bare name) is covered by one of the patterns."""
-        return any(_matches(pattern, identity) for pattern in self.ids)
-
-
-def _matches(pattern: str, identity: str) -> bool:
-    if "://" not in pattern:
-        return fnmatchcase(identity.rsplit("/", 1)[-1], pattern)
-    wanted, given = pattern.split("/"), identity.split("/")
-    return len(wanted) == len(given) and all(map(fnmatchcase, given, wanted))
+        return any(matches(pattern, identity) for pattern in self.ids)
 
 
 class NoiseRule(Value):
@@ -301,6 +295,7 @@ class PublishedContract(Value):
     approval: ApprovalRule | None = None
     law: LawTerms | None = None
     views: Views | None = None
+    agreement: AgreementNeed | None = None
     expires: datetime
 
     @field_validator("noise", mode="before")
@@ -356,7 +351,7 @@ class PublishedContract(Value):
 
     def published(self) -> dict[str, Any]:
         """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
-        added = ("approval", "law", "views")  # a digest from before there were such keys holds
+        added = ("approval", "law", "views", "agreement")  # a digest from before there were such keys holds
         unsaid = {name for name in added if getattr(self, name) is None}
         return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"} | unsaid))
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from policies.contract import Column, JoinKey, JoinLeak, PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.job import JobOrder
-from policies.plan import JoinPlan, Leak, LeakKind, Plan, Reader
+from policies.plan import UNREADABLE, JoinPlan, Leak, LeakKind, Plan, Reader, Role
 from policies.protocols import answered_by
 from policies.query.compiling import compile_query
 from policies.query.paths import outputs_of, path_of
@@ -165,7 +165,8 @@ def _says_what_was_ordered(case: _Case) -> bool:
 
 
 def _names_the_readers(case: _Case) -> bool:
-    """Whether recipients, requester and (for what the protocol opens to them) all parties are readers.
+    """Whether recipients, requester and (for what the protocol opens to them) all parties are readers, and everybody
+    is one of all that the plan's leaks open to them.
 
     A requester reads nothing where the parties of one side read the answer.
     """
@@ -176,7 +177,27 @@ def _names_the_readers(case: _Case) -> bool:
     root = f"spiffe://{order.consortium}/party"
     parties = {Reader(id=f"{root}/{found.name}", country=found.country, object=opened) for found in plan.participants}
     asks = bool(plan.answered()) or order.iss in {identity for identity, _ in readers}
-    return listed and asks and parties <= set(plan.readers)
+    said = {(reader.id, reader.country, reader.object) for reader in plan.readers}
+    return listed and asks and parties <= set(plan.readers) and _opened(case) <= said
+
+
+def _opened(case: _Case) -> set[tuple[str, str | None, LeakKind]]:
+    """(who, where, what) becomes readable by the leaks of the plan."""
+    order, plan = case.order, case.plan
+    root = f"spiffe://{order.consortium}"
+    researchers = [(one.id, one.country) for one in order.spec.recipients]
+    found: set[tuple[str, str | None, LeakKind]] = set()
+    for leak in plan.leaks():
+        if leak.what in UNREADABLE:
+            continue
+        if leak.who is Role.RESEARCHER:
+            found |= {(identity, country, leak.what) for identity, country in researchers}
+        elif leak.who is Role.COORDINATOR:
+            found.add((f"{root}/coordinator", plan.coordinator, leak.what))
+        else:
+            learners = [one for one in plan.participants if not leak.learners or one.name in leak.learners]
+            found |= {(f"{root}/party/{one.name}", one.country, leak.what) for one in learners}
+    return found
 
 
 def _covers_the_query(case: _Case) -> bool:

@@ -13,10 +13,10 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from policies.document import Value
 from policies.mechanisms import Mechanism
+from policies.patterns import Pattern
 
 FactName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Place = Annotated[str, Field(pattern=r"^([A-Z]{2}|EPO)$", description="ISO 3166-1 alpha-2")]
-Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 Statement = StrictBool | StrictInt | StrictStr | tuple[StrictStr, ...]
 Statements = dict[FactName, Statement]
 

@@ -40,6 +40,10 @@ class LeakKind(StrEnum):
     PARTY_CONTRIBUTION = "party contribution"
 
 
+UNREADABLE = frozenset({LeakKind.NOTHING, LeakKind.SIZES_AND_TIMING, LeakKind.MASKED_VALUE})
+"""Leaks by which nothing of the data becomes readable, and so without readers."""
+
+
 class Role(StrEnum):
     """Who may learn something in a job."""
 

@@ -111,6 +111,8 @@ def _check_join(plan: Plan) -> None:
     if join is None:
         if any(one.side for one in plan.participants):
             raise InvalidInput("the plan has two sides and no join", right="a plan made by this version")
+        if any(leak.learners or leak.owners for leak in plan.leaks()):  # or a leak could be said to be of others' data
+            raise InvalidInput("the plan narrows who learns what and has no join", right="a plan made by this version")
         return
     if plan.kind != "query" or not all(sides):
         raise InvalidInput("a join needs a query and parties on both sides", right="a plan made by this version")

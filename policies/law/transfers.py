@@ -17,11 +17,10 @@ from policies.errors import InvalidInput
 from policies.evidence import Evidence, Release, facts_of
 from policies.law.catalogue import Catalogue
 from policies.law_terms import RECORDED_TOOLS, LawTerms
-from policies.plan import LeakKind, Plan, Reader
+from policies.plan import UNREADABLE, LeakKind, Plan, Reader
 
 CIPHERTEXT = "ciphertext"
 COORDINATOR = "coordinator"
-_UNREADABLE = frozenset({LeakKind.NOTHING, LeakKind.SIZES_AND_TIMING, LeakKind.MASKED_VALUE})
 _KINDS = {
     LeakKind.INTERSECTION_MEMBERS: "pseudonymous_ids",
     LeakKind.JOINT_UPDATE: "model_update",
@@ -81,7 +80,7 @@ def _carried(plan: Plan, dataset: str) -> Iterator[Transfer]:
     if plan.coordinator is None:
         right = "a plan that names the coordinator's country"
         raise InvalidInput("nobody knows where ciphertexts pass through", where="plan", right=right)
-    places = {reader.country for reader in plan.readers if reader.object not in _UNREADABLE}
+    places = {reader.country for reader in plan.readers if reader.object not in UNREADABLE}
     for place in sorted(places):
         yield Transfer(dataset, COORDINATOR, plan.coordinator, CIPHERTEXT, CIPHERTEXT, key_holder=place)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from compliance.agreements import AgreementStore, Kept, Standing
-from compliance.errors import InvalidLawEntry, LogUnavailable, NotAgreed
+from compliance.errors import InvalidLawEntry, LawStoreUnavailable, LogUnavailable, NotAgreed
 from policies.agreement import Act, Agreement, SignedAgreement, sign_agreement
 from policies.envelope import Signer
 from policies.errors import InvalidIdentity
@@ -64,6 +64,65 @@ def test_an_agreement_holds_when_the_last_side_has_signed_and_is_there_after_a_r
         assert (kept.agreement, kept.agreed, kept.used) == (agreement(), frozenset({"m1", "p1"}), 0)
         assert reader.one(agreement().id[:4], ACME.trust) == kept
         assert len(kept.signed.signatures) == 2
+
+
+def test_comparing_uses_nothing_and_says_of_each_whether_it_covers(world: World) -> None:
+    with world.open() as store:
+        both(store)
+        store.take(signed(agreement(name="proposed"), M1), ACME.trust)
+        both(store, agreement(name="narrow", leaks=["intersection size"]))
+        told = len(world.told)
+        found = store.compare([SHARE], ACME.trust)
+        assert [(one.kept.agreement.name, one.covers) for one in found] == [
+            ("fraud-2026", True),
+            ("proposed", False),
+            ("narrow", False),
+        ]
+        assert "proposed is proposed" in found[1].cause
+        assert "narrow: the agreement does not allow this to become known" in found[2].cause
+        assert store.uses_of(agreement().id) == []
+        assert len(world.told) == told
+
+
+def test_by_its_key_a_use_is_compared_with_the_agreement_that_it_is_of(world: World) -> None:
+    with world.open() as store:
+        both(store, agreement(uses=1))
+        store.use("job-1", [SHARE], ACME.trust)
+        both(store, agreement(name="later"))
+        assert store.compare([SHARE], ACME.trust, key="job-2") == []
+        (one,) = store.compare([SHARE], ACME.trust, key="job-1")
+        assert (one.kept.agreement.uses, one.covers) == (1, True), "its own use does not stand in its way"
+        with pytest.raises(InvalidLawEntry, match="something else"):
+            store.compare([replace(SHARE, country="DE")], ACME.trust, key="job-1")
+        store.take(signed(agreement(uses=1), P1, act="revoke"), ACME.trust)
+        assert [one.covers for one in store.compare([SHARE], ACME.trust, key="job-1")] == [False]
+
+
+def test_uses_are_told_by_key_with_their_state_newest_first(world: World) -> None:
+    with world.open() as store:
+        both(store)
+        for key in ("job-1", "job-2", "job-3"):
+            store.use(key, [SHARE], ACME.trust)
+        store.commit("job-1")
+        store.rollback("job-2")
+        found = store.uses_of(agreement().id)
+    states = [(one.key, one.state) for one in found]
+    assert states == [("job-3", "open"), ("job-2", "rolled_back"), ("job-1", "committed")]
+    assert {one.at for one in found} == {NOW}
+
+
+def test_terms_that_cannot_be_read_stop_everything_that_rests_on_them(world: World) -> None:
+    with world.open() as store:
+        both(store)
+    altered(world.path, "UPDATE agreements SET agreement = '{}'")
+    with world.open() as store:
+        for act in (
+            store.all,
+            lambda trust: store.compare([SHARE], trust),
+            lambda trust: store.use("j", [SHARE], trust),
+        ):
+            with pytest.raises(LawStoreUnavailable, match="cannot be read"):
+                act(ACME.trust)
 
 
 def test_what_was_agreed_can_be_used_and_each_act_is_told(world: World) -> None:

@@ -15,11 +15,11 @@ from tests.policies.samples import contract
 
 KEY = {"as": "order-id", "rows_per_key": 2, "counterparts": {"m*": ["set size bucket", "group counts"], "w1": []}}
 COLUMNS: dict[str, Any] = {
-    "order_id": {"type": "text", "class": "pseudonymous", "uses": ["join"], "key": KEY},
+    "order_id": {"type": "text", "class": "pseudonymous", "category": "order_ref", "uses": ["join"], "key": KEY},
     "country": {"type": "text", "class": "public", "uses": ["group"], "domain": [f"land {i}" for i in range(40)]},
     "amount": {"type": "money", "class": "commercial", "uses": ["aggregate"], "bounds": [0, 1234567.89]},
     "paid": {"type": "bool", "class": "operational", "uses": ["filter"], "domain": [True, False]},
-    "note": {"type": "text", "class": "personal"},
+    "note": {"type": "text", "class": "personal", "category": "order_ref"},
 }
 
 
@@ -37,7 +37,7 @@ ENTRIES = {
         budget={"epsilon": 3.0},
         max_rows_per_subject=4,
     ),
-    "p2": published("p2", "FR", controller="Evil\x1b[2J SARL"),
+    "p2": published("p2", "FR", controller="Evil\x1b[2J SARL", agreement={"recipients": ["rosa", "m*"]}),
 }
 
 
@@ -119,6 +119,7 @@ def test_terms_that_owners_share_are_told_once_and_others_by_owner() -> None:
     assert noise == [["noise", "required,", "epsilon", "at", "most", "0.5", "p1"], ["noise", "none", "p2"]]
     assert line(told, "budget")[1:3] == ["epsilon", "3,"]
     assert line(told, "expires")[1] == "2027-01-31T00:00+00:00"
+    assert line(told, "agreement") == ["agreement", "must", "cover", "rosa,", "m*", "p2"]
 
 
 def test_how_many_rows_there_are_is_told_by_those_alone_who_publish_it() -> None:

@@ -99,8 +99,28 @@ def test_what_was_agreed_is_used_under_the_trust_of_the_node(world: World) -> No
         assert store.use("job-1", [SHARE], node.trust).left == 2
         with pytest.raises(NotAgreed):
             store.use("job-2", [SHARE, SHARE.__class__(**(vars(SHARE) | {"country": "US"}))], node.trust)
+        store.commit("job-1")
     node.close()
-    assert answer(world.p1, "list")[0]["used"] == 1
+    (row,) = answer(world.p1, "list")
+    assert (row["used"], [(one["job"], one["state"]) for one in row["jobs"]]) == (1, [("job-1", "committed")])
+    assert answer(world.p1, "show", row["agreement"])["jobs"] == row["jobs"]
+    assert answer(world.m1, "list")[0]["jobs"] == [], "each side counts for itself"
+
+
+def test_a_person_reads_which_jobs_used_an_agreement_the_newest_first(world: World) -> None:
+    name = agreed(world)
+    node = Node.open(world.p1)
+    jobs = [f"{number:032x}" for number in range(3)]
+    with AgreementStore.open(world.p1 / FILE, telling(node)) as store:
+        for job in jobs:
+            store.use(job, [SHARE], node.trust)
+        store.rollback(jobs[2])
+    node.close()
+    for words in (["list"], ["show", name]):
+        shown = run(world.p1, *words).output
+        assert max(map(len, shown.splitlines())) <= 80
+        assert [shown.index(job) for job in jobs] == sorted((shown.index(job) for job in jobs), reverse=True)
+        assert (shown.count("open"), shown.count("rolled_back")) == (2, 1)
 
 
 def test_terms_that_were_altered_on_the_way_are_not_signed(world: World) -> None:

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from policies.agreement_rules import Share, covers
+from federation.planner import make_plan
+from policies.agreement_rules import Share, covers, shares_of
+from policies.contract import DataContract
 from policies.engine import DEFAULT_DENY
-from policies.plan import LeakKind
+from policies.errors import InvalidInput
+from policies.plan import LeakKind, Plan, Reader
 from policies.request import Decision
+from tests.federation.test_join_planner import orders, payments
+from tests.federation.test_join_planner import plan as join_plan
+from tests.policies.samples import contract, order
 from tests.policies.test_agreement import agreement
 
 DAY = date(2026, 6, 15)
@@ -89,3 +95,71 @@ def test_a_link_is_good_for_one_agreement() -> None:
     assert covers(other, [share], today=DAY, used=0).permitted
     assert not covers(mine, [share], today=DAY, used=0).permitted
     assert covers(mine, [SHARE], today=DAY, used=0).fingerprint != covers(other, [SHARE], today=DAY, used=0).fingerprint
+
+
+def planned(parties: int = 3, **changes: Any) -> tuple[Plan, list[DataContract]]:
+    """A query of some parties whose contracts ask for an agreement, and the contracts of `p1`."""
+    held = contract(**({"agreement": "required"} | changes))
+    made = make_plan(order(), {f"p{number}": {"orders": held} for number in range(1, parties + 1)})
+    return made, [held]
+
+
+P1 = "spiffe://acme.example/party/p1"
+
+
+def test_what_a_plan_makes_known_to_every_reader_but_the_owner_is_asked_with_every_other_party() -> None:
+    plan, held = planned()
+    found = shares_of(plan, P1, held)
+    assert {(one.owner, one.dataset, one.purpose, one.country) for one in found} == {
+        ("p1", "orders", "dpv:FraudPreventionAndDetection", "DE")
+    }
+    told = {(one.reader.rsplit("/", 1)[-1], one.leak.value, one.counterpart) for one in found}
+    assert len(found) == len(told)
+    assert told == {
+        (reader, leak, other)
+        for reader, leak in (
+            ("p2", "group counts"),
+            ("p3", "group counts"),
+            ("rosa", "group counts"),
+            ("rosa", "exact aggregate"),
+        )
+        for other in ("p2", "p3")
+    }
+
+
+def test_only_the_owner_itself_needs_no_agreement_and_not_who_bears_its_name() -> None:
+    plan, held = planned()
+    named = Reader(id="spiffe://acme.example/user/p1", country="DE", object=LeakKind.GROUP_COUNTS)
+    other = plan.model_copy(update={"readers": (*plan.readers, named)})
+    assert {one.reader for one in shares_of(other, P1, held)} - {one.reader for one in shares_of(plan, P1, held)} == {
+        named.id
+    }
+
+
+def test_where_no_contract_asks_or_not_for_these_readers_nothing_is_asked() -> None:
+    for rule in (None, {"recipients": ["p9", "spiffe://other.example/*/*"]}):
+        plan, held = planned(agreement=rule)
+        assert shares_of(plan, P1, held) == ()
+
+
+def test_a_job_of_more_parties_than_an_agreement_may_have_cannot_be_agreed_on() -> None:
+    plan, held = planned(parties=16)
+    assert {one.counterpart for one in shares_of(plan, P1, held)} == {f"p{number}" for number in range(2, 17)}
+    for count in (1, 17):
+        plan, held = planned(parties=count)
+        with pytest.raises(InvalidInput, match=f"this job has {count}"):
+            shares_of(plan, P1, held)
+
+
+def test_of_a_join_an_owner_is_asked_what_becomes_known_of_its_own_table() -> None:
+    merchants, firm = orders(agreement="required"), payments(agreement="required")
+    plan = join_plan(left=merchants, right=firm)
+    asked = {
+        name: shares_of(plan, f"spiffe://acme.example/party/{name}", held)
+        for name, held in (("m1", [merchants]), ("p1", [firm]))
+    }
+    told = {name: {(one.reader.rsplit("/", 1)[-1], one.leak) for one in found} for name, found in asked.items()}
+    members = {(name, LeakKind.INTERSECTION_MEMBERS) for name in ("m1", "m2")}
+    assert members <= told["p1"]
+    assert not any(leak is LeakKind.INTERSECTION_MEMBERS for _, leak in told["m1"])
+    assert ("p1", LeakKind.SET_SIZE_BUCKET) in told["m1"]

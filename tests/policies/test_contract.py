@@ -69,6 +69,10 @@ def test_a_published_contract_has_the_digest_of_the_original_and_no_source() -> 
         ("dataset: orders", "dataset: &a orders", "anchors and aliases"),
         ("dataset: orders", "dataset: [orders", "not readable as YAML"),
         ("items: {", "Amount: {", "differ only in case"),
+        ("minimum_group: 5", "agreement: wanted", "orders.yaml:18: `agreement`: neither a word nor a rule; write `req"),
+        ("minimum_group: 5", "agreement: false", "orders.yaml:18: `agreement`: neither a word nor a rule; write `req"),
+        ("minimum_group: 5", "agreement: {recipients: []}", "`agreement.recipients` is []"),
+        ("minimum_group: 5", "agreement: {for: [rosa]}", "`agreement.for` is not known; the keys are recipients"),
     ],
 )
 def test_a_fault_names_file_line_key_and_remedy(old: str, new: str, told: str) -> None:
@@ -106,6 +110,24 @@ def test_noise_is_given_in_one_word_or_with_its_epsilon() -> None:
     assert full.noise.epsilon == 1.0
     with pytest.raises(ValueError, match="go together"):
         contract(noise="required")
+
+
+def test_an_agreement_is_asked_for_in_one_word_or_for_some_readers_and_is_published() -> None:
+    everybody, some = contract(agreement="required"), contract(agreement={"recipients": ["rosa"]})
+    assert everybody.agreement is not None
+    assert some.agreement is not None
+    rosa, bo = "spiffe://acme.example/user/rosa", "spiffe://acme.example/user/bo"
+    assert [need.asks(who) for need in (everybody.agreement, some.agreement) for who in (rosa, bo)] == [
+        *(True, True),
+        *(True, False),
+    ]
+    assert everybody.digest() == contract(agreement={"recipients": ["*"]}).digest()
+    assert len({one.digest() for one in (everybody, some, contract())}) == 3
+    assert read_published(canonical(some.published()).decode(), "hub").digest() == some.digest()
+
+
+def test_a_contract_that_asks_for_no_agreement_has_the_digest_it_always_had() -> None:
+    assert contract().digest() == "0dbdbc08e04867da5c44103d96558b6ca742e3e1467f7ac9c0f40ddbc90212a6"
 
 
 @pytest.mark.parametrize(
