@@ -611,7 +611,8 @@ class Authority:
         return connection.execute(select(invitations).where(invitations.c.key_hash == key_hash)).one()
 
     def _bind(self, connection: Connection, spiffe_id: SpiffeId, keys: str, hosts: str) -> None:
-        """Make `keys` the member's, in place of any earlier ones."""
+        """Make `keys` the member's, in place of any earlier ones; raises Refused for a name in another role already."""
+        self._check_one_role(connection, spiffe_id)
         self.forget(connection, spiffe_id)  # also whose it is: a name that joins in another way logs in no more
         row = {
             "spiffe_id": str(spiffe_id),
@@ -620,6 +621,13 @@ class Authority:
             "joined": self._clock().timestamp(),
         }
         connection.execute(insert(members).values(**row))
+
+    def _check_one_role(self, connection: Connection, spiffe_id: SpiffeId) -> None:
+        """Contracts and records speak of members by their bare names, so nobody joins under another one's."""
+        others = (f"spiffe://{self.trust_domain}/{role}/{spiffe_id.name}" for role in ("party", "user"))
+        for other in (one for one in others if one != str(spiffe_id)):
+            if connection.execute(select(members.c.spiffe_id).where(members.c.spiffe_id == other)).first():
+                raise Refused(f"the name is {other}'s", where=str(spiffe_id), right="another name")
 
     def _check_invitable(self, spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str], standing: Standing) -> None:
         where = str(spiffe_id)

@@ -56,8 +56,9 @@ def transfers_of(plan: Plan, party: str, dataset: str) -> tuple[Transfer, ...]:
 
     Raises InvalidInput where the plan does not say in which country its ciphertexts pass through.
     """
-    found = [_read(plan, reader, dataset) for reader in plan.readers if plan.concerns(party, reader)]
-    return tuple(dict.fromkeys(one for one in (*found, *_carried(plan, dataset)) if one.recipient != party))
+    others = (one for one in plan.readers if not one.id.endswith(f"/party/{party}"))  # a person may have the same name
+    found = [_read(plan, reader, dataset) for reader in others if plan.concerns(party, reader)]
+    return tuple(dict.fromkeys((*found, *_carried(plan, dataset))))
 
 
 def _read(plan: Plan, reader: Reader, dataset: str) -> Transfer:

