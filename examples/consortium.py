@@ -54,7 +54,8 @@ class NodeFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member: its name, country, and contracts (file name -> YAML text) with the tables beside them.
+    """One member: its name, its country, which the authority attests, and contracts (file name -> YAML text) with the
+    tables beside them.
 
     `standing` is a person's organisation and role, as the authority is told to certify. `papers` are the records of
     evidence that a party has (file name -> YAML text): those of `examples.papers`, where nothing else is said.
@@ -118,13 +119,13 @@ class Consortium:
         self.command(
             "coordinator", "init", NAME, "--country", COORDINATOR_COUNTRY, "--listen", listen, home=COORDINATOR
         )
-        self._join(COORDINATOR, "coordinator", "coordinator")
+        self._join(COORDINATOR, "coordinator", "coordinator", COORDINATOR_COUNTRY)
         for member in self.members.values():
             role = "user" if member.user else "party"
             where = ("--consortium", NAME, "--country", member.country)
             self.command(role, "init", member.name, *where, home=member.name)
             self._furnish(member)
-            self._join(member.name, role, f"{role}/{member.name}", member.standing)
+            self._join(member.name, role, f"{role}/{member.name}", member.country, member.standing)
             self._prove(member)
 
     def _furnish(self, member: Member) -> None:
@@ -147,8 +148,9 @@ class Consortium:
             (folder / file).write_text(text, "utf-8")
         self.command("record", "add", *(str(folder / file) for file in texts), home=member.name)
 
-    def _join(self, home: str, role: str, identity: str, standing: tuple[str, str] | None = None) -> None:
-        told = ("--organisation", standing[0], "--role", standing[1]) if standing else ()
+    def _join(self, home: str, role: str, identity: str, country: str, standing: tuple[str, str] | None = None) -> None:
+        person = ("--organisation", standing[0], "--role", standing[1]) if standing else ()
+        told = ("--country", country, *person)
         hosts = ("--dns", "localhost", "--ip", "127.0.0.1") if role == "coordinator" else ()
         coordinator = ("--coordinator", self.address)
         invited = self.command("ca", "invite", identity, *hosts, *coordinator, *told, "--json", home=AUTHORITY)
@@ -242,9 +244,10 @@ class Consortium:
 
     # asking
 
-    def researcher(self) -> Researcher:
-        """The first user's connection to the coordinator, in this process; the caller closes it."""
-        return Researcher.open(self.home(next(member.name for member in self.members.values() if member.user)))
+    def researcher(self, name: str = "") -> Researcher:
+        """A user's connection to the coordinator (the first user's), in this process; the caller closes it."""
+        chosen = name or next(member.name for member in self.members.values() if member.user)
+        return Researcher.open(self.home(chosen))
 
     def command(self, *arguments: str, home: str) -> str:
         """Run one `inbond` command in this process, which saves starting an interpreter; its standard output.

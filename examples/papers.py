@@ -5,7 +5,7 @@ readable with the others: a transfer tool, an assessment of each other country, 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import yaml
@@ -29,19 +29,27 @@ _DUTIES = {
 }
 
 
-def papers(exporter: str, country: str, recipients: Mapping[str, str]) -> dict[str, str]:
-    """File name -> record (YAML) for transfers from `exporter` in `country` to `recipients` (name -> country)."""
+def papers(
+    exporter: str, country: str, recipients: Mapping[str, str], unassessed: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """File name -> record (YAML) for transfers from `exporter` in `country` to `recipients` (name -> country).
+
+    The law of the `unassessed` countries was not looked into.
+    """
     names = sorted(name for name in recipients if name != exporter)
     if not names:
         return {}
-    return {f"{name}.yaml": _text(exporter, names, fields) for name, fields in _records(country, recipients)}
+    return {
+        f"{name}.yaml": _text(exporter, names, fields)
+        for name, fields in _records(country, set(recipients.values()) - unassessed)
+    }
 
 
-def _records(country: str, recipients: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(country: str, places: Set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     if country in _TOOLS:
         yield "tool", {"kind": "tool", **_TOOLS[country]}
     if country in _ASSESSING:
-        for other in sorted(set(recipients.values()) - {country}):
+        for other in sorted(places - {country}):
             yield f"assessment-{other.lower()}", {"kind": "tia", "destination": other, "outcome": "ok"}
     if country == "CN":
         yield "pipia", {"kind": "pipia", "number": "PIA-2026-4"}

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,7 +113,9 @@ members = Table(
     metadata,
     Column("spiffe_id", String(300), primary_key=True),
     Column("bound", String(64), nullable=False),  # SHA-256 over both public keys
-    Column("hosts", Text, nullable=False),  # JSON [[dns], [ips], organisation, role]: what its certificates carry
+    Column(
+        "hosts", Text, nullable=False
+    ),  # JSON [[dns], [ips], organisation, role, country]: what its certificates say
     Column("joined", Float, nullable=False),
 )
 certificates = Table(
@@ -631,7 +633,7 @@ class Authority:
 
     def _check_invitable(self, spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str], standing: Standing) -> None:
         where = str(spiffe_id)
-        if standing and spiffe_id.role != "user":
+        if standing.organisation and spiffe_id.role != "user":
             raise ConfigError("an organisation for a node", where=where, right="people have one: user/<name>")
         if spiffe_id.trust_domain != self.trust_domain or spiffe_id.role == "authority":
             raise ConfigError(
@@ -784,12 +786,13 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _hosts(dns: Sequence[str], ips: Sequence[str], standing: Standing = NOBODY) -> str:
-    return json.dumps([list(dns), list(ips), *([standing.organisation, standing.office] if standing else [])])
+    return json.dumps([list(dns), list(ips), *(astuple(standing) if standing != NOBODY else ())])
 
 
 def _said(standing: Standing) -> dict[str, str]:
-    """A person's standing as evidence has it."""
-    return {"organisation": standing.organisation, "role": standing.office} if standing else {}
+    """What the authority says of a member, as evidence has it."""
+    said = {"organisation": standing.organisation, "role": standing.office, "country": standing.country}
+    return {name: text for name, text in said.items() if text}
 
 
 def _key_name(number: int) -> str:

@@ -51,7 +51,12 @@ app.add_typer(people)
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS name in the certificate; repeatable.")]
 Ip = Annotated[list[str] | None, typer.Option("--ip", help="IP address in the certificate; repeatable.")]
 
-MEMBER_COLUMNS = ("name", "joined", "certified until", "state", "organisation", "role")
+Country = Annotated[
+    str,
+    typer.Option("--country", help="Where the member is, as the authority attests it: ISO 3166-1 alpha-2, such as DE."),
+]
+
+MEMBER_COLUMNS = ("name", "joined", "certified until", "state", "organisation", "role", "in")
 
 
 @app.command()
@@ -136,6 +141,7 @@ def invite(
     coordinator: Annotated[str, typer.Option(help="host:port of the coordinator, passed on.")] = "",
     organisation: Organisation = "",
     role: Office = "",
+    country: Country = "",
     dns: Dns = None,
     ip: Ip = None,
     json: Json = False,
@@ -148,7 +154,7 @@ def invite(
         dns=dns or (),
         ips=ip or (),
         coordinator_address=coordinator,
-        standing=Standing(organisation, role),
+        standing=Standing(organisation, role, country),
     )
     value = {
         "id": str(invitation.spiffe_id),
@@ -199,6 +205,7 @@ def sign(
     unlock: UnlockSetting = DEFAULT_UNLOCK,
     organisation: Organisation = "",
     role: Office = "",
+    country: Country = "",
     dns: Dns = None,
     ip: Ip = None,
     json: Json = False,
@@ -212,7 +219,7 @@ def sign(
         signing_request,
         dns=dns or (),
         ips=ip or (),
-        standing=Standing(organisation, role),
+        standing=Standing(organisation, role, country),
     )
     out.write_text(offline_reply(authority.answer(issued), authority.certificate))
     show({"id": str(named(name, authority)), "reply": str(out), "fingerprint": _fingerprint(authority)}, json)
@@ -292,6 +299,7 @@ def _member_rows(authority: Authority) -> list[dict[str, str]]:
             "state": "revoked" if member.revoked else "member",
             "organisation": member.standing.organisation,
             "role": member.standing.office,
+            "country": member.standing.country,
         }
         for member in authority.members()
     ]

@@ -6,7 +6,7 @@ Contracts name columns and rules, never values of rows; every member of the cons
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,15 +21,25 @@ CATALOGUE_TYPE = "inbond-catalogue+jws"
 
 @dataclass(frozen=True, slots=True)
 class PartyEntry:
-    """One party: where it is and what it publishes, by dataset name."""
+    """One party: where it is and what it publishes, by dataset name.
+
+    `attested` is the country in its certificate, empty where the authority says none. `left_out` says of each contract
+    that is not believed why.
+    """
 
     party: str
     country: str
     contracts: dict[str, PublishedContract]
+    attested: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_catalogue(token: str, trust: TrustStore, now: datetime) -> PartyEntry:
-    """The entry in a party's signed catalogue; raises InvalidIdentity or InvalidInput."""
+    """The entry in a party's signed catalogue; raises InvalidIdentity or InvalidInput.
+
+    A party that says to be elsewhere than the authority attests is not believed at all; of its contracts, those that
+    claim another jurisdiction are left out.
+    """
     signed = verify(token, typ=CATALOGUE_TYPE, trust=trust, now=now)
     if signed.issuer.role != "party" or signed.payload.get("party") != signed.issuer.name:
         raise InvalidIdentity("a catalogue is not its party's own", where="catalogue", right="the party's signature")
@@ -41,7 +51,16 @@ def read_catalogue(token: str, trust: TrustStore, now: datetime) -> PartyEntry:
         str(name): read_published(json.dumps(contract), f"{signed.issuer.name}/{name}")
         for name, contract in contracts.items()
     }
-    return PartyEntry(signed.issuer.name, country, found)
+    attested = signed.certificate.standing.country
+    if attested and country != attested:
+        what = f"its catalogue says {country}, and the authority attests {attested}"
+        raise InvalidIdentity(what, where=signed.issuer.name, right="the attested country in [node] country")
+    astray = {name: one.jurisdiction for name, one in found.items() if attested and one.jurisdiction != attested}
+    left_out = {
+        name: f"its jurisdiction is {claimed}, and the authority attests {attested}" for name, claimed in astray.items()
+    }
+    believed = {name: one for name, one in found.items() if name not in left_out}
+    return PartyEntry(signed.issuer.name, country, believed, attested, left_out)
 
 
 @dataclass(frozen=True, slots=True)

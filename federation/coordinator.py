@@ -15,6 +15,7 @@ import grpc
 import structlog
 
 from compliance.audit.entry import EntryType
+from compliance.errors import ComplianceError
 from federation.catalogue import read_catalogue
 from federation.control import Control
 from federation.gate import Gate
@@ -34,7 +35,7 @@ from policies.bundle import load_baseline
 from policies.engine import Engine
 from policies.envelope import sign
 from policies.errors import InvalidIdentity, PolicyError
-from policies.identity import PeerIdentity, recheck
+from policies.identity import PeerIdentity, SpiffeId, recheck
 from protocols.errors import ProtocolError
 
 log = structlog.get_logger(__name__)
@@ -143,9 +144,18 @@ class Coordinator:
             reply = self.hub.request(party, request).result(60.0)
             token = texts(codec.decode(reply.body), "catalogue", "token")[0]
             entry = read_catalogue(token, self.node.trust, utc_now())
+            for dataset, reason in entry.left_out.items():
+                self._note_left_out(party, dataset, reason)
             self.store.keep_catalogue(entry.party, token)
-        except (InbondError, PolicyError, ProtocolError, TimeoutError, KeyError) as error:
+        except (InbondError, PolicyError, ProtocolError, ComplianceError, TimeoutError, KeyError) as error:
             log.warning("no catalogue", party=party, reason=str(error))
+
+    def _note_left_out(self, party: str, dataset: str, reason: str) -> None:
+        """Say why nobody is offered a contract, to the operator and in the evidence."""
+        log.warning("a contract is left out", party=party, dataset=dataset, reason=reason)
+        data = {"event": "contract left out", "dataset": dataset, "reason": reason}
+        identity = SpiffeId(self.node.trust.trust_domain, f"/party/{party}")
+        self.node.record(EntryType.REFUSAL, subject=str(identity), data=data)
 
     def _life(self, state: str) -> None:
         """Leave a sign of life for `inbond coordinator status`."""

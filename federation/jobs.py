@@ -34,7 +34,7 @@ from inbond import codec
 from inbond.errors import InbondError, JobFailed, Refused
 from inbond.messages import Reply, Request, request_id, size
 from inbond.node import Node, utc_now
-from inbond.orders import open_order
+from inbond.orders import open_order, orderer
 from inbond.records import octets, settings, texts
 from inbond.roster import VERDICT_TYPE
 from inbond.tokens import payload_of
@@ -49,7 +49,8 @@ from policies.identity import PeerIdentity
 from policies.job import JobOrder
 from policies.job_state import FINAL_STATES, JobEvent, JobState, advance
 from policies.plan import Plan, load_plan
-from policies.request import Decision
+from policies.regions import Hop, check_way, way
+from policies.request import Decision, Effect
 from policies.verdict import Verdict
 from protocols.errors import ProtocolError
 
@@ -392,10 +393,10 @@ class JobManager:
 
     def _verdicts(self, job: str, order: JobOrder, plan: Plan, *, binding: bool) -> dict[str, tuple[Verdict, str]]:
         """Every verdict and its token, all permits; raises Refused with every reason. A `binding` one is kept."""
-        reasons = [f"coordinator: {line}" for line in self._refusals(order, plan)]
+        row = self._row(job)
+        reasons = [f"coordinator: {line}" for line in self._refusals(row.token, order, plan)]
         if reasons:
             raise Refused(" | ".join(dict.fromkeys(reasons)))
-        row = self._row(job)
         answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=binding)
         given = {party: answer for party, answer in answers.items() if not isinstance(answer, str)}
         for party, (_, token) in given.items() if binding else ():
@@ -404,8 +405,12 @@ class JobManager:
             raise Refused(" | ".join(refused))
         return given
 
-    def decide(self, order: JobOrder, plan: Plan) -> Decision:
-        """The coordinator's own decision, on the contracts that the parties publish."""
+    def decide(self, order: JobOrder, plan: Plan, hops: tuple[Hop, ...]) -> Decision:
+        """The coordinator's own decision, on the contracts that parties publish and the way (`hops`) of their data."""
+        try:
+            check_way(hops)
+        except InvalidInput as error:
+            return Decision(effect=Effect.DENY, determining=(), errors=(str(error),))
         entries = self.catalogues()
         membership = Membership(order.consortium, frozenset(entries), frozenset({order.iss}))
         decisions = []
@@ -423,8 +428,17 @@ class JobManager:
             decisions.append(self._engine.decide_cached(facts.requests, facts.entities))
         return Decision.all_of(decisions)
 
-    def _refusals(self, order: JobOrder, plan: Plan) -> list[str]:
-        decision = self.decide(order, plan)
+    def _way(self, token: str, order: JobOrder, plan: Plan) -> tuple[Hop, ...]:
+        """Where the job's data go, with the countries that the authority attests of all that are seen here."""
+        root, own = f"spiffe://{order.consortium}", self._node.credentials
+        attested = {f"{root}/party/{name}": one.attested for name, one in self.catalogues().items()}
+        submitter = orderer(token, trust=self._node.trust, now=utc_now())
+        attested |= {str(own.spiffe_id): own.standing.country, str(submitter.spiffe_id): submitter.standing.country}
+        return way(plan, order, attested)
+
+    def _refusals(self, token: str, order: JobOrder, plan: Plan) -> list[str]:
+        hops = self._way(token, order, plan)
+        decision = self.decide(order, plan, hops)
         kind = EntryType.DECISION if decision.permitted else EntryType.REFUSAL
         data = {
             "effect": decision.effect.value,
@@ -432,6 +446,7 @@ class JobManager:
             "errors": list(decision.errors),
             "fingerprint": decision.fingerprint,
             "plan": plan.digest(),
+            "way": [hop.payload() for hop in hops],
         }
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
         return [] if decision.permitted else list(explain(decision))
@@ -469,7 +484,8 @@ class JobManager:
     def explain(self, token: str, order: JobOrder, sum_key: bytes) -> tuple[Plan, Decision, dict[str, Any]]:
         """Plan and every verdict of an order that is not to run."""
         plan = self.plan(order)
-        return plan, self.decide(order, plan), self.ask_verdicts(token, sum_key, order, plan, binding=False)
+        decision = self.decide(order, plan, self._way(token, order, plan))
+        return plan, decision, self.ask_verdicts(token, sum_key, order, plan, binding=False)
 
     def _verdict(self, party: str, future: "Future[Reply]") -> tuple[Verdict, str] | str:
         try:

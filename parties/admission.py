@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from compliance.audit.entry import EntryType
@@ -21,13 +21,14 @@ from inbond.approvals import count, patience, question
 from inbond.errors import InbondError
 from inbond.joint_query import planned_query
 from inbond.node import Node, utc_now
-from inbond.orders import ORDER_TYPE, open_order
+from inbond.orders import open_order, orderer
 from inbond.roster import VERDICT_TYPE
 from parties.agreed import Agreed, Agreements
 from parties.catalogue import Catalogue
 from parties.lawfulness import Lawful, Lawfulness
 from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
+from parties.regions import Regions
 from parties.releases import check_budget
 from parties.store import JobRow, PartyStore
 from policies.approval import Tally
@@ -36,13 +37,14 @@ from policies.calls import role_of
 from policies.canonical import digest
 from policies.contract import DataContract, PublishedContract, read_published
 from policies.engine import Engine
-from policies.envelope import sign, verify
+from policies.envelope import sign
 from policies.errors import PolicyError
 from policies.explain import explain
 from policies.facts import Membership, Requester, admission_facts
 from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.protocols import check_protocol
+from policies.regions import Hop, check_way
 from policies.request import Decision, Effect, Obligation, ObligationKind, Reason
 from policies.verdict import JudgedTransfer, Verdict, make_verdict
 from policies.views import Asker, Views
@@ -78,19 +80,21 @@ class Admission:
         engine: Engine,
         budget: BudgetLedger,
         lawfulness: Lawfulness,
+        regions: Regions,
     ) -> None:
         self._node, self._store, self._catalogue = node, store, catalogue
         self._engine, self._budget, self._lawfulness = engine, budget, lawfulness
         self._agreements = Agreements(node)
+        self._regions = regions
         self._explained: OrderedDict[str, float] = OrderedDict()
 
     def decide(self, proposal: Proposal, *, binding: bool) -> str:
         """The party's signed verdict; a `binding` permit admits the job. Every decision is logged first.
 
         Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
-        ordered; (4) protocol and recipe are known here; (5) policy; (6) budget; (7) the law, with the evidence that it
-        asks for; (8) agreements, where contracts want them; (9) people, where contracts want them; (10) a use of the
-        agreement, and the counters of people sent abroad.
+        ordered, and nobody in it is elsewhere than the authority attests; (4) protocol and recipe are known here; (5)
+        policy; (6) budget; (7) the law, with the evidence that it asks for; (8) agreements, where contracts want them;
+        (9) people, where contracts want them; (10) a use of the agreement, and the counters of people sent abroad.
         """
         now = utc_now()
         plan = load_plan(proposal.plan, "plan")
@@ -102,8 +106,11 @@ class Admission:
             now=now,
             aged=patience(rules),
         )
-        asker = self._asker(plan, proposal, now, patience(rules))
-        decision = _viewed(self._decision(order, plan, proposal, now), plan, self._own(plan), asker)
+        person = orderer(proposal.token, trust=self._node.trust, now=now)
+        asker = Asker(plan.purpose, role_of(person), person.standing.organisation)
+        hops = self._regions.way(plan, order, person)
+        decision = self._decision(order, plan, proposal, hops, now)
+        decision = _viewed(decision, plan, self._own(plan), asker)
         lawful = self._lawful(order, plan, decision, now)
         agreed = self._agreed(plan, decision, now)
         decision = _also(decision, (*lawful.reasons, *agreed.reasons))
@@ -119,16 +126,11 @@ class Admission:
         epoch = EpochKey.generate() if decision.permitted else None
         waits = () if binding or not decision.permitted else _waits(people, lawful)
         verdict = self._verdict(order, plan, decision, epoch, waits, lawful)
-        self._record(order, plan, verdict, decision, binding, people, agreed)
+        self._record(order, plan, verdict, decision, binding, people, agreed, hops)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
             self._admit(order, proposal, token, epoch, asker)
         return token
-
-    def _asker(self, plan: Plan, proposal: Proposal, now: datetime, aged: timedelta) -> Asker:
-        """Who ordered, as the certificate in the order says, and for what: whose view of the tables it is."""
-        signed = verify(proposal.token, typ=ORDER_TYPE, trust=self._node.trust, now=now, aged=aged)
-        return Asker(plan.purpose, role_of(signed.certificate), signed.certificate.standing.organisation)
 
     def _rules(self, plan: Plan) -> dict[str, ApprovalRule]:
         """What this party's own contracts ask of people, by table."""
@@ -182,12 +184,15 @@ class Admission:
     def _first_sight(self, order: JobOrder) -> bool:
         return self._store.first_sight(order.iss, order.jti, order.exp + 60)
 
-    def _decision(self, order: JobOrder, plan: Plan, proposal: Proposal, now: datetime) -> Decision:
+    def _decision(
+        self, order: JobOrder, plan: Plan, proposal: Proposal, hops: tuple[Hop, ...], now: datetime
+    ) -> Decision:
         own = plan.participant(self._node.name)
         contracts = [self._catalogue.contracts.get(table.dataset) for table in own.tables] if own else [None]
         if None in contracts:
             return _refusal("no such dataset here", f"datasets of this party: {', '.join(self._catalogue.contracts)}")
         try:
+            check_way(hops)
             self._check_known(order, plan, proposal.sum_key)
             held = brought(plan, proposal.contracts) | {one.dataset: one for one in contracts if one}
             return Decision.all_of([self._on_table(order, plan, one, held, now) for one in contracts if one])
@@ -262,6 +267,7 @@ class Admission:
         binding: bool,
         people: Tally,
         agreed: Agreed,
+        hops: tuple[Hop, ...],
     ) -> None:
         data: dict[str, Any] = {
             "order": order.digest(),
@@ -276,6 +282,7 @@ class Admission:
             "fingerprint": decision.fingerprint,
             "binding": binding,
             **agreed.logged(),
+            "way": [hop.payload() for hop in hops],
         }
         if verdict.transfers:
             data["law"] = [_logged(one) for one in verdict.transfers]

@@ -26,6 +26,7 @@ from parties.door import Door
 from parties.jobs import MIB, Jobs
 from parties.lawfulness import Lawfulness
 from parties.link import Link, LinkSettings
+from parties.regions import Regions
 from parties.sources import register_budgets
 from parties.store import PartyStore
 from policies.bundle import load_baseline
@@ -48,14 +49,16 @@ class Agent:
         self.node.check_certificate()
         self.home = home
         self.catalogue = Catalogue(home)
-        self.catalogue.check()
+        law = law_or_closed()
+        self.catalogue.check(law)
         self.engine = Engine(load_baseline(extra_policies(home)))
         self.budget = BudgetLedger.open(home / "budget.db")
         register_budgets(self.budget, self.catalogue.contracts.values(), home)
         self.store = PartyStore(home)
         self.jobs = Jobs(self.node, self.store, self.catalogue, self.budget)
-        lawfulness = Lawfulness(self.node, law_or_closed())
-        admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget, lawfulness)
+        lawfulness = Lawfulness(self.node, law)
+        self.regions = Regions(self.node)
+        admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget, lawfulness, self.regions)
         self.door = Door(self.node, self.store, self.catalogue, admission, self.jobs)
         self.link = self._link()
         self.upkeep = Upkeep(self.node, rotated=self.link.rotate)
@@ -111,6 +114,7 @@ class Agent:
         ours = (nonce.hex(), str(self.node.credentials.spiffe_id))
         if signed.issuer.role != "coordinator" or (signed.payload.get("nonce"), signed.payload.get("party")) != ours:
             raise Refused("the welcome is not the coordinator's", where="link")
+        self.regions.greeted(signed.certificate)
 
     def _life(self, state: str) -> None:
         """Leave a sign of life for `inbond party status`."""

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from inbond.config import read_text
-from inbond.errors import ConfigError
+from inbond.contract_files import place, read_contracts
 from parties.connectors.base import check_source
-from policies.contract import DataContract, load_contract
+from policies.contract import DataContract
+from policies.contract_facts import unknown_to_law
+from policies.errors import InvalidInput
+from policies.law.law import ClosedLaw, Law
 
 CATALOGUE_TYPE = "inbond-catalogue+jws"
 
@@ -15,23 +17,26 @@ class Catalogue:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self.contracts = self._load()
+        self._files = read_contracts(home)
+        self.contracts = {contract.dataset: contract for contract in self._files.values()}
 
-    def _load(self) -> dict[str, DataContract]:
-        found: dict[str, DataContract] = {}
-        for path in sorted((self._home / "contracts").glob("*.y*ml")):
-            contract = load_contract(read_text(path, "a data contract in UTF-8"), str(path))
-            if contract.dataset in found:
-                right = "one contract per dataset"
-                raise ConfigError(f"dataset {contract.dataset} has two contracts", where=str(path), right=right)
-            found[contract.dataset] = contract
-        return found
+    def check(self, law: Law | ClosedLaw) -> None:
+        """Raise InvalidInput for the first contract that states what the law does not know, and DataError for the first
+        whose table is not there or lacks a column.
 
-    def check(self) -> None:
-        """Raise DataError for the first contract whose table is not there or lacks a column."""
-        for contract in self.contracts.values():
+        A law that could not be loaded knows nothing, and refuses every job with its own cause.
+        """
+        for path, contract in self._files.items():
+            if isinstance(law, Law):
+                _check_known(path, contract, law)
             check_source(contract, self._home)
 
     def published(self) -> dict[str, object]:
         """What the consortium sees of the contracts: everything but where the table is."""
         return {name: contract.published() for name, contract in self.contracts.items()}
+
+
+def _check_known(path: Path, contract: DataContract, law: Law) -> None:
+    fault = next(iter(unknown_to_law(contract, law.catalogue)), None)
+    if fault is not None:
+        raise InvalidInput(f"`{fault.key}`: {fault.what}", where=place(path, fault.path), right=fault.right)

@@ -89,7 +89,7 @@ def stranger(rule: ApprovalRule, person: str, standing: Standing, asked: Questio
         return "the submitter may not approve"
     if standing.office != rule.role:
         return f"the certificate makes nobody {_a(rule.role)}"
-    if rule.other_organisation and not asked.standing:
+    if rule.other_organisation and not asked.standing.organisation:
         return "the submitter's certificate names no organisation to differ from"
     if rule.other_organisation and standing.organisation == asked.standing.organisation:
         return f"{standing.organisation} is the submitter's own organisation"

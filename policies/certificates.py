@@ -204,10 +204,14 @@ def _names(spiffe_id: SpiffeId, dns: Sequence[str], ips: Sequence[str]) -> x509.
 
 
 def _subject(spiffe_id: SpiffeId, standing: Standing) -> x509.Name:
-    """Empty, or a person's organisation and role (as `policies.identity.Standing` reads them)."""
-    if standing and spiffe_id.role != "user":
+    """Empty, or what the authority says of the holder (as `policies.identity.standing_of` reads it)."""
+    if standing.organisation and spiffe_id.role != "user":
         raise InvalidInput("an organisation in a node's certificate", where=str(spiffe_id), right="people have one")
-    told = ((NameOID.ORGANIZATION_NAME, standing.organisation), (NameOID.TITLE, standing.office))
+    told = (
+        (NameOID.COUNTRY_NAME, standing.country),
+        (NameOID.ORGANIZATION_NAME, standing.organisation),
+        (NameOID.TITLE, standing.office),
+    )
     return x509.Name([x509.NameAttribute(oid, text) for oid, text in told if text])
 
 

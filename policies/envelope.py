@@ -51,11 +51,15 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A token whose signature, certificate and form are good; `payload` is a JSON object."""
+    """A token whose signature, certificate and form are good; `payload` is a JSON object.
+
+    `at` is when the signer says to have signed, where the header has it and the certificate was judged by it.
+    """
 
     payload: dict[str, JSON]
     issuer: SpiffeId
     certificate: PeerIdentity
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,22 @@ def verify(
     payload = _canonical_object(decode(body, typ), typ)
     if "iss" in payload and payload["iss"] != str(peer.spiffe_id):
         raise InvalidIdentity("iss is not the signer", where=typ, right=str(peer.spiffe_id))
-    return Verified(payload, peer.spiffe_id, peer)
+    at = datetime.fromtimestamp(header[SIGNED_AT], UTC) if aged and SIGNED_AT in header else None
+    return Verified(payload, peer.spiffe_id, peer, at)
+
+
+def detached(token: str) -> str:
+    """The token without its payload (RFC 7515 appendix F), for whoever has the payload as a file."""
+    head, _, signature = token.split(".")
+    return f"{head}..{signature}"
+
+
+def attached(signature: str, payload: Mapping[str, JSON], *, typ: str) -> str:
+    """The token that a detached `signature` makes with `payload`; raises InvalidIdentity where it has one already."""
+    parts = signature.split(".")
+    if len(parts) != 3 or parts[1]:
+        raise InvalidIdentity("not a detached signature", where=typ, right="header..signature (RFC 7515 appendix F)")
+    return f"{parts[0]}.{encode(canonical(dict(payload)))}.{parts[2]}"
 
 
 def _judged_at(header: Mapping[str, JSON], now: datetime, aged: timedelta, typ: str) -> datetime:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from policies.errors import InvalidIdentity
+from policies.law.places import COUNTRIES
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -84,13 +85,15 @@ class SpiffeId:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the authority says of a person: the organisation and the role there; empty where it says nothing.
+    """What the authority says of a member, empty where it says nothing: of a person the organisation and the role
+    there, of everybody the country (ISO 3166-1 alpha-2).
 
-    A certificate carries it in its subject, as O and title (X.520 sections 6.4.1 and 6.4.3).
+    A certificate carries it in its subject, as O, title and C (X.520 sections 6.4.1, 6.4.3 and 6.3.1).
     """
 
     organisation: str = ""
     office: str = ""
+    country: str = ""
 
     def __post_init__(self) -> None:
         if self.organisation and not _ORGANISATION.fullmatch(self.organisation):
@@ -99,9 +102,9 @@ class Standing:
         if self.office and (self.office not in OFFICES or not self.organisation):
             right = f"one of {', '.join(sorted(OFFICES))}, of an organisation"
             raise InvalidIdentity("not a role", where=repr(self.office[:80]), right=right)
-
-    def __bool__(self) -> bool:
-        return bool(self.organisation)
+        if self.country and self.country not in COUNTRIES:
+            right = "a code of ISO 3166-1 alpha-2, such as DE"
+            raise InvalidIdentity("not a country", where=repr(self.country[:80]), right=right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def identify(
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
         certificate_thumbprint(certificate),
-        _standing(certificate, spiffe_id),
+        standing_of(certificate, spiffe_id),
     )
 
 
@@ -284,16 +287,19 @@ def _verified_chain(
         ) from None
 
 
-def _standing(certificate: x509.Certificate, spiffe_id: SpiffeId) -> Standing:
-    """A user's organisation and role; raises InvalidIdentity for what this authority would not have written."""
-    subject = certificate.subject
-    found = [subject.get_attributes_for_oid(oid) for oid in (NameOID.ORGANIZATION_NAME, NameOID.TITLE)]
-    if spiffe_id.role != "user" or not any(found):
-        return Standing()
-    if any(len(values) > 1 for values in found):
-        raise InvalidIdentity("two organisations or roles", where=str(spiffe_id), right="at most one of each")
-    organisation, office = (str(values[0].value) if values else "" for values in found)
-    return Standing(organisation, office)
+def standing_of(certificate: x509.Certificate, spiffe_id: SpiffeId) -> Standing:
+    """What a certificate says of its holder; raises InvalidIdentity for what this authority would not have written.
+
+    The caller knows that the certificate is good, or that it is its own. A node's has a country only.
+    """
+    people = (NameOID.ORGANIZATION_NAME, NameOID.TITLE) if spiffe_id.role == "user" else ()
+    told = {oid: certificate.subject.get_attributes_for_oid(oid) for oid in (*people, NameOID.COUNTRY_NAME)}
+    if any(len(values) > 1 for values in told.values()):
+        raise InvalidIdentity(
+            "two organisations, roles or countries", where=str(spiffe_id), right="at most one of each"
+        )
+    said = {oid: str(values[0].value) for oid, values in told.items() if values}
+    return Standing(*(said.get(oid, "") for oid in (NameOID.ORGANIZATION_NAME, NameOID.TITLE, NameOID.COUNTRY_NAME)))
 
 
 def _check_denied(serial: int, spiffe_id: SpiffeId, trust: TrustStore) -> None:

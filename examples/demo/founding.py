@@ -2,9 +2,9 @@
 
 import pyarrow.parquet as pq
 
-from examples.consortium import COORDINATOR, Consortium
+from examples.consortium import COORDINATOR, COORDINATOR_COUNTRY, Consortium
 from examples.demo.stage import Stage
-from examples.members import PARTIES, RESEARCHER, RESEARCHER_COUNTRY
+from examples.members import PARTIES, RESEARCHERS
 
 
 def introduce(stage: Stage, consortium: Consortium, *, real: bool) -> None:
@@ -14,12 +14,13 @@ def introduce(stage: Stage, consortium: Consortium, *, real: bool) -> None:
         "Nodes meet only over mutual TLS 1.3 on loopback, with certificates from the consortium's own authority. "
         f"Parties dial out; none opens a port. Tables: {'the public data sets' if real else 'synthetic, from a seed'}.",
     )
-    with stage.work("founding it and enrolling 10 members by invitation"):
+    with stage.work("founding it and enrolling 11 members by invitation"):
         consortium.make()
     with stage.work("starting authority, coordinator and 8 parties"):
         consortium.start()
     rows = [(name, *PARTIES[name], _tables(consortium, name)) for name in PARTIES]
-    rows += [(COORDINATOR, "coordinator", "DE", "-"), (RESEARCHER, "researcher", RESEARCHER_COUNTRY, "-")]
+    rows += [(COORDINATOR, "coordinator", COORDINATOR_COUNTRY, "-")]
+    rows += [(name, "researcher", where, "-") for name, where in RESEARCHERS.items()]
     stage.table(("name", "is a", "in", "tables (rows)"), rows)
     running = [process.pid for process in consortium.processes.values() if process.poll() is None]
     what = f"{len(running)} processes run, and all {len(PARTIES)} parties are connected"

@@ -1,6 +1,7 @@
 """Chapters 4 and 5: joint queries, exact and noised, checked against the plain answer; and one that is refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import duckdb
 
 from compliance.budget import BudgetLedger
 from examples.demo.show import Show
-from examples.members import example_job
+from examples.members import ABROAD, example_job
 from inbond.answers import Answer
 from inbond.errors import Refused
 from policies.job import JobSpec
@@ -108,13 +109,15 @@ def refuse(show: Show) -> None:
     """Chapter 5: the same question for a reader in a country to which the law lets two firms send nothing."""
     show.stage.chapter(
         "The same question for a reader in the United States is refused",
-        "All three contracts allow it. The exporter's law decides too: each firm judges every transfer of the plan by "
+        "A member asks whom the authority attests to be there. All three contracts allow it. The exporter's law "
+        "decides too: each firm judges every transfer of the plan by "
         "the regimes that apply and its own records of evidence. A refusal names rules, articles, and what would be "
         "lawful; nothing ran. The Singaporean firm, whose contract binds the reader, permits it.",
     )
     spec = example_job("refused")
     try:
-        show.answered(spec)
+        with show.consortium.researcher(ABROAD) as abroad:
+            replace(show, researcher=abroad).answered(spec)
     except Refused as refusal:
         reasons = refusal.what.split(" | ")
         for reason in reasons:

@@ -17,7 +17,7 @@ from inbond.keystore import KeyStore, write_private
 from policies.certificates import to_der, to_pem
 from policies.envelope import Signer
 from policies.errors import InvalidIdentity
-from policies.identity import DenyList, SpiffeId, TrustStore, load_certificate
+from policies.identity import DenyList, SpiffeId, Standing, TrustStore, load_certificate, standing_of
 
 FILE = "credentials.json"
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -47,6 +47,11 @@ class Credentials:
         """Put two leaf certificates together; `not_after` is the earlier end."""
         end = min(tls.not_valid_after_utc, signing.not_valid_after_utc)
         return cls(spiffe_id, to_pem(tls), (to_der(signing),), trust, end, authority)
+
+    @property
+    def standing(self) -> Standing:
+        """What the authority says of this node in its own certificate."""
+        return standing_of(load_certificate(self.signing_chain[0]), self.spiffe_id)
 
     @property
     def roots_pem(self) -> bytes:

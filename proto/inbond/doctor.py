@@ -17,6 +17,7 @@ from compliance.audit.verify import verify
 from compliance.errors import ComplianceError
 from inbond.config import NodeConfig, load
 from inbond.console import emit, table
+from inbond.contract_files import read_contracts
 from inbond.credentials import Credentials
 from inbond.errors import InbondError
 from inbond.member_cli import DEFAULT_HOME, Home, Json
@@ -54,6 +55,7 @@ def examine(home: Path) -> Iterator[Finding]:
         return
     config = load(home)
     yield _look("keys and certificates", lambda: _certificates(home))
+    yield _look("country", lambda: _country(home, config))
     yield _look("evidence log", lambda: _evidence(home))
     if config.node.role != "user":
         yield _look("policies", lambda: _policies(home))
@@ -84,6 +86,23 @@ def _certificates(home: Path) -> str:
             "the certificate has expired", where=str(home), right="start the node while the authority runs"
         )
     return f"{Credentials.load(home / 'certs').spiffe_id}, {left:.1f} h left"
+
+
+def _country(home: Path, config: NodeConfig) -> str:
+    """What this node and its contracts claim, beside what the authority attests: others refuse what differs."""
+    claimed, attested = config.node.country, Credentials.load(home / "certs").standing.country
+    if not attested:
+        return f"{claimed}, as this node claims; its certificate names no country"
+    if claimed != attested:
+        right = f"country = {attested}, or an invitation that attests {claimed}"
+        raise InbondError(
+            f"claims {claimed}, and the authority attests {attested}", where="[node] country", right=right
+        )
+    for path, contract in read_contracts(home).items():
+        if contract.jurisdiction != attested:
+            what = f"claims jurisdiction {contract.jurisdiction}, and the authority attests {attested}"
+            raise InbondError(what, where=str(path), right=f"jurisdiction: {attested}, or a node there")
+    return f"{claimed}, as the authority attests"
 
 
 def _evidence(home: Path) -> str:

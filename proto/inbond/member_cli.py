@@ -171,6 +171,7 @@ def certificate_facts(home: Path) -> dict[str, Any]:
         "id": str(credentials.spiffe_id),
         "certificate_until": credentials.not_after.isoformat(timespec="seconds"),
         "certificate_valid": left > 0,
+        "attested_country": credentials.standing.country or "none",
         "deny_list": credentials.trust.denied.version,
     }
 

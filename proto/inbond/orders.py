@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from policies.calls import ORDERING_ROLE, role_of
 from policies.document import Document, validate
-from policies.envelope import Signer, check_claims, sign, verify
+from policies.envelope import KEPT, Signer, check_claims, sign, verify
 from policies.errors import InvalidIdentity
-from policies.identity import TrustStore
+from policies.identity import PeerIdentity, TrustStore
 from policies.job import JobOrder, JobSpec
 
 ORDER_TYPE = "inbond-job+jws"
@@ -58,3 +58,11 @@ def open_order(
     if order.consortium != consortium:
         raise InvalidIdentity("the order is for another consortium", where="order", right=consortium)
     return order
+
+
+def orderer(token: str, *, trust: TrustStore, now: datetime) -> PeerIdentity:
+    """Who signed an order, by its certificate at the time of signing: what the authority says of the researcher.
+
+    Raises InvalidIdentity. The order itself is `open_order`'s to judge.
+    """
+    return verify(token, typ=ORDER_TYPE, trust=trust, now=now, aged=KEPT).certificate

@@ -43,9 +43,10 @@ def read_roster(
     """The roster that `tokens` (signed verdicts) prove; raises PeerViolation or InvalidIdentity.
 
     Every participant of the plan must be there once, with a permit for this very plan, which still holds where the
-    job is `running`.
+    job is `running`, and in the plan's country, where the authority attests one.
     """
     identities: dict[str, str] = {}
+    places: dict[str, str] = {}
     keys: dict[str, bytes] = {}
     for token in tokens:
         signed = verify(token, typ=VERDICT_TYPE, trust=trust, now=now, aged=KEPT)
@@ -57,9 +58,12 @@ def read_roster(
         if running and now.timestamp() >= verdict.expires:
             raise PeerViolation("a verdict has expired", where="roster")
         identities[verdict.party] = str(signed.issuer)
+        places[verdict.party] = signed.certificate.standing.country
         keys[verdict.party] = bytes.fromhex(verdict.epoch_key)
-    wanted = {participant.name for participant in plan.participants}
-    if set(identities) != wanted:
+    wanted = {participant.name: participant.country for participant in plan.participants}
+    if set(identities) != set(wanted):
         raise PeerViolation("the roster is not the plan's", where="roster")
+    if any(places[name] not in {"", country} for name, country in wanted.items()):
+        raise PeerViolation("a party is not in the country that the plan says", where="roster")
     text = "\n".join(f"{name} {identities[name]} {keys[name].hex()}" for name in sorted(identities))
     return Roster(identities, keys, hashlib.sha256(text.encode()).hexdigest())

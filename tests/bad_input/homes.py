@@ -34,10 +34,12 @@ from parties.job_context import JobContext
 from parties.job_steps import JobSteps
 from parties.jobs import Jobs
 from parties.lawfulness import Lawfulness
+from parties.regions import Regions
 from parties.store import LIVE, PartyStore
 from policies.bundle import load_baseline
 from policies.engine import Engine
 from policies.evidence import load_evidence
+from policies.identity import Standing
 from policies.job import JobOrder, JobSpec
 from policies.law.law import law_or_closed
 from policies.plan import Plan
@@ -61,13 +63,18 @@ def certified_home(
     coordinator: str = "localhost:9",
     lifetime: timedelta = timedelta(hours=8),
     age: timedelta = timedelta(),
+    country: str = "",
 ) -> Path:
-    """A node's folder as `init` and `join` leave it; its certificates are `age` old and live for `lifetime`."""
+    """A node's folder as `init` and `join` leave it; its certificates are `age` old and live for `lifetime`.
+
+    They attest `country`, if any; the configuration says DE.
+    """
     addresses = AddressSection(coordinator=coordinator, authority="localhost:9", listen="")
     make_node(role, name, CONSORTIUM, "DE", home, addresses)
     keystore = KeyStore.open(home / "keys", Unlock.from_file(home / "keys" / "unlock.key"))
     path = role if role == "coordinator" else f"{role}/{name}"
-    authority.certify(path, keystore, now=utc_now() - age, lifetime=lifetime).save(home / "certs")
+    standing = Standing(country=country)
+    authority.certify(path, keystore, now=utc_now() - age, lifetime=lifetime, standing=standing).save(home / "certs")
     return home
 
 
@@ -113,6 +120,18 @@ class ScriptedJobs(Jobs):
         return ScriptedSteps(context, self.script)
 
 
+def signed_order(by: Certified, spec: JobSpec | None = None) -> tuple[JobOrder, str]:
+    """A fresh order of `by` and its token."""
+    return sign_order(
+        spec or query_spec(),
+        by.signer,
+        nonce="0123456789abcdef",
+        result_key=generate()[1],
+        sum_key_digest=hashlib.sha256(SUM_KEY).hexdigest(),
+        now=utc_now(),
+    )
+
+
 def roster_reply(_round: int, _content: RecordDict) -> RecordDict:
     """What a start step may say."""
     reply = RecordDict({"roster": settings(echo=["token"], readers=["p2"])})
@@ -130,6 +149,7 @@ class Party:
     store: PartyStore
     budget: BudgetLedger
     jobs: ScriptedJobs
+    regions: Regions
     admission: Admission
     door: Door
     researcher: Certified
@@ -143,9 +163,10 @@ class Party:
         store = PartyStore(home)
         jobs = ScriptedJobs(node, store, catalogue, budget)
         jobs.script = {"query.start": roster_reply}
-        admission = Admission(node, store, catalogue, Engine(load_baseline()), budget, Lawfulness(node, LAW))
+        lawfulness, regions = Lawfulness(node, LAW), Regions(node)
+        admission = Admission(node, store, catalogue, Engine(load_baseline()), budget, lawfulness, regions)
         door = Door(node, store, catalogue, admission, jobs)
-        return cls(authority, home, node, store, budget, jobs, admission, door, researcher)
+        return cls(authority, home, node, store, budget, jobs, regions, admission, door, researcher)
 
     @classmethod
     def make(cls, home: Path) -> "Party":
@@ -165,14 +186,7 @@ class Party:
 
     def order(self, spec: JobSpec | None = None, by: Certified | None = None) -> tuple[JobOrder, str]:
         """A fresh signed order and its token."""
-        return sign_order(
-            spec or query_spec(),
-            (by or self.researcher).signer,
-            nonce="0123456789abcdef",
-            result_key=generate()[1],
-            sum_key_digest=hashlib.sha256(SUM_KEY).hexdigest(),
-            now=utc_now(),
-        )
+        return signed_order(by or self.researcher, spec)
 
     def plan(self, order: JobOrder) -> Plan:
         """The plan of an order over three parties with the sample contract."""

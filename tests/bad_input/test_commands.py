@@ -416,6 +416,11 @@ CONTRACTS = [
     (CONTRACT.replace("purposes: [dpv:Fraud", "purposes: [Fraud").encode(), "purposes"),
     (CONTRACT.replace("class: public", "class: secret").encode(), "class"),
     (CONTRACT.replace("minimum_parties: 3", "minimum_partys: 3").encode(), "minimum_partys"),
+    (
+        CONTRACT.replace("recipient_kind: merchant", "recipient_knd: merchant").encode(),
+        "law.recipients.*.recipient_knd",
+    ),
+    (CONTRACT.replace("category: order_ref", "category: shoe_size").encode(), "columns.customer.category"),
 ]
 
 

@@ -125,7 +125,7 @@ def test_the_demo_shows_a_refusal_with_its_articles(shown: Ran) -> None:
 
 
 def test_the_demo_verifies_every_log_and_finds_a_forgery(shown: Ran) -> None:
-    assert "checked: all 11 logs verify" in shown.text
+    assert "checked: all 12 logs verify" in shown.text
     assert re.search(r"one word of p3's entry \d+ is changed fails, and the check names that entry", shown.text)
 
 
@@ -295,7 +295,7 @@ def test_a_command_in_this_process_says_what_the_command_line_says(consortium: C
 
     shown = consortium.command("ca", "list", home="authority")
     assert shown == consortium.cli("ca", "list", home="authority")
-    assert joined(shown) == sorted(["coordinator", "user/rosa", *(f"party/{name}" for name in PARTIES)])
+    assert joined(shown) == sorted(["coordinator", "user/rosa", "user/uma", *(f"party/{name}" for name in PARTIES)])
 
 
 def test_a_command_fails_in_this_process_as_on_the_command_line(consortium: Consortium) -> None:

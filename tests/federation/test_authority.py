@@ -132,6 +132,17 @@ def test_a_person_is_of_the_organisation_and_role_that_the_authority_said_also_a
     assert {(one["organisation"], one["role"]) for one in issued} == {("shop", "officer")}
 
 
+def test_a_nodes_country_is_attested_listed_and_kept_on_renewal(acme: Consortium, tmp_path: Path) -> None:
+    keystore = KeyStore.create(tmp_path / "keys", acme.unlock)
+    invited = acme.invite(P1, standing=Standing(country="DE"))
+    first = enrol(str(invited), keystore, tmp_path / "certs", clock=acme.clock)
+    for credentials in (first, renew(first, keystore, clock=acme.clock)):
+        assert credentials.standing == Standing(country="DE")
+    assert [one.standing.country for one in acme.authority.members()] == ["DE"]
+    issued = [details for event, details in acme.events if event == "certificate.issued" and details["id"] == str(P1)]
+    assert {one["country"] for one in issued} == {"DE"}
+
+
 def test_only_people_have_an_organisation(acme: Consortium) -> None:
     with pytest.raises(ConfigError, match="an organisation for a node"):
         acme.invite(P1, standing=Standing("shop", "officer"))

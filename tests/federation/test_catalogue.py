@@ -9,6 +9,7 @@ from federation.catalogue import CATALOGUE_TYPE, PartyEntry, datasets, find_data
 from inbond.errors import InbondError
 from policies.envelope import sign
 from policies.errors import InvalidIdentity, InvalidInput, PolicyError
+from policies.identity import Standing
 from tests.policies.samples import contract
 from tests.support.authority import TestAuthority
 
@@ -93,3 +94,24 @@ def test_a_dataset_that_nobody_publishes_is_told_with_the_one_that_was_meant(nam
 def test_an_empty_catalogue_is_told_as_such() -> None:
     with pytest.raises(InbondError, match="the datasets are none"):
         find_dataset({}, "orders")
+
+
+ATTESTED = {country: AUTHORITY.node("party/p1", standing=Standing(country=country)) for country in ("DE", "CN")}
+
+
+def test_a_contract_of_another_jurisdiction_than_attested_is_left_out_with_a_reason() -> None:
+    abroad = json.loads(json.dumps(contract(dataset="returns", jurisdiction="FR").published()))
+    token = _token(ATTESTED["DE"], contracts={"orders": CONTRACT, "returns": abroad})
+    entry = read_catalogue(token, AUTHORITY.trust, AUTHORITY.now)
+    assert (list(entry.contracts), entry.attested) == (["orders"], "DE")
+    assert entry.left_out == {"returns": "its jurisdiction is FR, and the authority attests DE"}
+
+
+def test_a_party_that_says_to_be_elsewhere_than_attested_is_not_believed_at_all() -> None:
+    with pytest.raises(InvalidIdentity, match="p1: its catalogue says DE, and the authority attests CN"):
+        read_catalogue(_token(ATTESTED["CN"]), AUTHORITY.trust, AUTHORITY.now)
+
+
+def test_where_nothing_is_attested_the_claim_stands() -> None:
+    entry = read_catalogue(_token(country="FR"), AUTHORITY.trust, AUTHORITY.now)
+    assert (entry.country, entry.attested, list(entry.contracts), entry.left_out) == ("FR", "", ["orders"], {})

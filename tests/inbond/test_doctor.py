@@ -10,6 +10,7 @@ import pytest
 from inbond.cli import main
 from inbond.doctor import Finding, examine
 from tests.bad_input.homes import CONSORTIUM, certified_home, furnish
+from tests.policies.samples import CONTRACT
 from tests.support.authority import TestAuthority
 
 
@@ -82,3 +83,22 @@ def test_the_command_exits_with_2_and_prints_json(
     assert ended.value.code == 2
     assert {row["what"] for row in json.loads(said.out)} >= {"python", "disk", "configuration", "evidence log"}
     assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("attested", "contract", "told"),
+    [
+        ("", "DE", "DE, as this node claims; its certificate names no country"),
+        ("DE", "DE", "DE, as the authority attests"),
+        ("FR", "DE", "claims DE, and the authority attests FR"),
+        ("DE", "FR", "orders.yaml: claims jurisdiction FR, and the authority attests DE"),
+    ],
+)
+def test_a_country_that_the_authority_does_not_attest_is_told(
+    tmp_path: Path, attested: str, contract: str, told: str
+) -> None:
+    home = certified_home(TestAuthority(CONSORTIUM), "party", "p1", tmp_path / "p1", country=attested)
+    furnish(home, CONTRACT.replace("jurisdiction: DE", f"jurisdiction: {contract}"))
+    finding = _found(home)["country"]
+    assert told in finding.says
+    assert finding.well is (attested in {"", contract} and attested != "FR")

@@ -10,7 +10,7 @@ import pytest
 from parties.catalogue import Catalogue
 from parties.connectors.base import DataError, check_source, connector, permitted_view
 from policies.contract import DataContract, Source
-from tests.bad_input.homes import furnish
+from tests.bad_input.homes import LAW, furnish
 from tests.policies.samples import contract
 
 
@@ -78,7 +78,7 @@ def test_an_unknown_kind_names_what_is_installed() -> None:
 def test_the_catalogue_publishes_everything_but_where_the_table_is(tmp_path: Path) -> None:
     furnish(tmp_path)
     catalogue = Catalogue(tmp_path)
-    catalogue.check()
+    catalogue.check(LAW)
     published = catalogue.published()["orders"]
     assert isinstance(published, dict)
     assert "source" not in published

@@ -20,7 +20,7 @@ from policies.certificates import (
     to_pem,
 )
 from policies.errors import InvalidIdentity, InvalidInput
-from policies.identity import SpiffeId, Standing, TrustStore, identify
+from policies.identity import SpiffeId, Standing, TrustStore, identify, standing_of
 from tests.support.authority import TestAuthority
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -128,3 +128,24 @@ def test_a_persons_organisation_and_role_are_in_the_certificate_and_a_nodes_are_
     assert identify(nobody.signer.chain[0], PEOPLE.trust, PEOPLE.now).standing == Standing()
     with pytest.raises(InvalidInput, match="an organisation in a node's certificate"):
         PEOPLE.node("party/p1", standing=Standing("shop", "officer"))
+
+
+@pytest.mark.parametrize("path", ["party/p1", "coordinator", "user/olga"])
+def test_everybodys_country_is_in_the_certificate_where_the_authority_attests_one(path: str) -> None:
+    node = PEOPLE.node(path, standing=Standing(country="DE"))
+    assert node.credentials.standing == Standing(country="DE")
+    assert identify(node.signer.chain[0], PEOPLE.trust, PEOPLE.now).standing == Standing(country="DE")
+    assert PEOPLE.node(path).credentials.standing == Standing()
+
+
+@pytest.mark.parametrize("country", ["de", "XX", "EPO", "DEU", "D", "D\n"])
+def test_what_is_no_country_is_attested_to_nobody(country: str) -> None:
+    with pytest.raises(InvalidIdentity, match="ISO 3166-1"):
+        Standing(country=country)
+
+
+def test_a_certificate_with_two_countries_proves_nothing() -> None:
+    names = [x509.NameAttribute(x509.NameOID.COUNTRY_NAME, country) for country in ("DE", "CN")]
+    builder = x509.CertificateBuilder(CA.subject, x509.Name(names), CA_KEY.public_key(), 1, NOW, NOW + HOUR)
+    with pytest.raises(InvalidIdentity, match="two organisations, roles or countries"):
+        standing_of(builder.sign(CA_KEY, hashes.SHA256()), P1)

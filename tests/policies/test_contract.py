@@ -1,15 +1,28 @@
 """Contracts and documents: what is read, and how a fault is told."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.approval_rule import ApprovalRule
 from policies.canonical import canonical, digest
-from policies.contract import DataContract, load_contract, read_published
-from policies.document import read_document
+from policies.contract import (
+    Budget,
+    Column,
+    DataContract,
+    JoinKey,
+    NoiseRule,
+    Recipients,
+    Source,
+    load_contract,
+    read_published,
+)
+from policies.document import Value, read_document
 from policies.errors import InvalidInput
+from policies.law_terms import LawTerms
 from tests.policies.samples import CONTRACT, contract
 
 
@@ -167,3 +180,12 @@ def test_what_has_no_canonical_form_is_refused(value: object) -> None:
 def test_a_contract_survives_its_own_json() -> None:
     own = load_contract(CONTRACT, "c")
     assert DataContract.model_validate_json(own.model_dump_json(by_alias=True)) == own
+
+
+@pytest.mark.parametrize(
+    "model", [DataContract, Source, Column, JoinKey, Recipients, NoiseRule, Budget, ApprovalRule, LawTerms]
+)
+def test_the_page_on_contracts_names_every_key(model: type[Value]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text("utf-8")
+    keys = {field.alias or name for name, field in model.model_fields.items()} - {"mode"}  # written in one word
+    assert {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page} == set()

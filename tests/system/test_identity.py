@@ -30,7 +30,7 @@ def short_lives(world: World, hours: str) -> Iterator[None]:
         world.end(AUTHORITY)
         world.launch(AUTHORITY)
     (world.home("p4") / "certs").rename(world.home("p4") / "certs-before")
-    world._join("p4", "party", "party/p4")
+    world._join("p4", "party", "party/p4", "SG")
     try:
         yield
     finally:

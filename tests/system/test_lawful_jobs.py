@@ -157,6 +157,19 @@ def test_2_british_and_german_buyers_are_counted_under_adequacy(world: World) ->
     assert [row["n"] for row in _answer(world, spec).rows] == [ROWS, ROWS]
 
 
+def test_2_leaves_evidence_of_every_country_on_the_way_as_the_authority_attests_them(world: World) -> None:
+    with world.researcher() as researcher:
+        researcher.wait(job := researcher.submit(_job(BUYERS, "gb", "de")))
+    for name in ("gb", "de", COORDINATOR):
+        kind = EntryType.DECISION if name == COORDINATOR else EntryType.ADMISSION
+        entries = [one for one in world.entries(name, job) if one.type is kind and "way" in one.data]
+        way: Any = entries[-1].data["way"]
+        seen = {(hop["role"], hop["id"].rsplit("/", 1)[-1], hop["attested"]) for hop in way}
+        assert {("coordinator", "coordinator", "DE"), ("reader", "rosa", "GB")} <= seen
+        exporters = {("exporter", one, COUNTRIES[one]) for one in (("gb", "de") if name == COORDINATOR else (name,))}
+        assert exporters <= seen
+
+
 def test_3_singapore_binds_its_recipients_by_contract(world: World) -> None:
     spec = _job(BUYERS, "sg", "gb")
     found = _explained(world, spec)
