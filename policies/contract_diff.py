@@ -88,12 +88,12 @@ def _effect(path: Path, old: Any, new: Any) -> Effect:
 
 
 def _added(path: Path) -> Effect:
-    """What it does that a part was added: a column, a key or a counterpart permits, people who must approve limit."""
+    """What it does that a part was added: a column, a key or a counterpart permits, people, masks, agreements limit."""
     match path:
         case ("columns", _) | ("columns", _, "key") | ("columns", _, "key", "counterparts", _):
             return "more"
         case ("law",) | ("budget",):
             return "more"  # without `law` the table takes part in nothing, without `budget` in nothing with noise
-        case ("approval",):
+        case ("approval",) | ("views",) | ("agreement",):
             return "less"
     return "other"
