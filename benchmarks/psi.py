@@ -32,10 +32,11 @@ from protocols.psi import elliptic, items, kkrt
 from protocols.psi.agreement import Agreement
 from protocols.psi.ristretto import U8
 
-SIZES = (100_000, 1_000_000)
+SIZES = (100_000, 1_000_000, 10_000_000)
 PASSES = 3
 LARGEST_EC = 100_000  # elliptic curves take minutes beyond, ours and openmined's
 LARGEST_REPEATED = 1_000_000
+TYPICAL = 1_000_000  # the size whose bytes an element stand for all
 WINDOW = 2  # requests under way: one is answered while the next is made
 CHUNK = 1 << 16
 SESSION = bytes(range(32))
@@ -69,8 +70,9 @@ def run(sizes: Sequence[int] | None = None) -> list[Row]:
             rows.append(_row(f"psi_ot_s_{name}", "s", "seconds", ot, openmined))
             ec = measure(_ec, size)
             rows += [_row(f"psi_ec_s_{name}", "s", "seconds", ec, peer) for peer in (openmined, _peer(ECDH, size))]
-        if size == max(sizes or SIZES):
+        if size == min(max(sizes or SIZES), TYPICAL):
             rows += [_row("psi_ot_bytes_per_element", "B", "bytes_each", ot, peer) for peer in (fast, alike)]
+        if size >= TYPICAL or size == max(sizes or SIZES):
             rows += [_row(f"psi_peak_rss_mb_{name}", "MB", "memory", ot, peer) for peer in (fast, alike)]
     return rows
 

@@ -18,7 +18,7 @@ import structlog
 from blake3 import blake3
 from flwr.app import RecordDict
 
-from compliance.audit.entry import EntryType
+from compliance.audit.entry import EntryType, fitting
 from compliance.errors import ComplianceError
 from federation.approvals import Approvals, approval_rules
 from federation.catalogue import PartyEntry, read_catalogue
@@ -446,7 +446,7 @@ class JobManager:
             "errors": list(decision.errors),
             "fingerprint": decision.fingerprint,
             "plan": plan.digest(),
-            "way": [hop.payload() for hop in hops],
+            "way": fitting([hop.payload() for hop in hops]),
         }
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
         return [] if decision.permitted else list(explain(decision))

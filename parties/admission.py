@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from compliance.audit.entry import EntryType
+from compliance.audit.entry import EntryType, fitting
 from compliance.budget import BudgetLedger
 from compliance.errors import ComplianceError
 from inbond.approvals import count, patience, question
@@ -53,6 +53,7 @@ from protocols.masking import EpochKey
 NO_KEY = "0" * 64
 REPEAT_SECONDS = 3600.0
 MAX_REMEMBERED = 10_000
+MAX_LAW_BYTES = 32 * 1024  # of the 64 KiB that an entry may hold
 Contracts = Mapping[str, PublishedContract]
 
 
@@ -282,10 +283,10 @@ class Admission:
             "fingerprint": decision.fingerprint,
             "binding": binding,
             **agreed.logged(),
-            "way": [hop.payload() for hop in hops],
+            "way": fitting([hop.payload() for hop in hops]),
         }
         if verdict.transfers:
-            data["law"] = [_logged(one) for one in verdict.transfers]
+            data["law"] = _logged(verdict.transfers)
             data["law_needs"] = list(verdict.needs)
         if people != Tally():
             data |= {"approved_by": list(people.counted), "approvals_missing": list(people.lines)}
@@ -398,9 +399,15 @@ def _waits(people: Tally, lawful: Lawful) -> tuple[str, ...]:
     return (*evidence, *(f"Waits for people: {line}." for line in people.lines))
 
 
-def _logged(one: JudgedTransfer) -> dict[str, Any]:
-    """What the evidence log keeps of a transfer: everything but how else it would be lawful."""
-    return {name: value for name, value in one.model_dump(mode="json").items() if value and name != "changes"}
+def _logged(transfers: Sequence[JudgedTransfer]) -> list[dict[str, Any]]:
+    """What the evidence log keeps of transfers: everything but how else they would be lawful."""
+    return fitting(
+        [
+            {name: value for name, value in one.model_dump(mode="json").items() if value and name != "changes"}
+            for one in transfers
+        ],
+        MAX_LAW_BYTES,
+    )
 
 
 def _unapproved(people: Tally) -> Decision:

@@ -12,11 +12,15 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import accumulate
+from typing import Any
 
 from compliance.errors import InvalidEntry
 
 MAX_ENTRY_BYTES = 65_535
 """An entry must fit a u16 length prefix (c2sp.org/tlog-tiles): log digests, not blobs."""
+LIST_BYTES = 16 * 1024
+"""What one list of an entry may take where it could be long."""
 MAX_DEPTH = 8
 MAX_SAFE_INTEGER = 2**53 - 1
 """RFC 8785 numbers are IEEE doubles (RFC 7493 section 2.2): larger integers travel as text."""
@@ -33,6 +37,16 @@ _FIELDS = ("data", "job", "node", "subject", "time", "type")
 # Keys are ASCII and numbers integers, for which sorted compact JSON is exactly RFC 8785 (sections 3.2.2 and
 # 3.2.3); the C encoder is five times faster than a general canonicaliser.
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
+
+
+def fitting(lines: list[dict[str, Any]], most: int = LIST_BYTES) -> list[dict[str, Any]]:
+    """As many of `lines` (JSON objects) as fit `most` bytes; of the others their number, and the digest of all."""
+    sizes = accumulate(len(_canonical(line).encode()) for line in lines)
+    kept = sum(size <= most for size in sizes)
+    if kept == len(lines):
+        return lines
+    whole = hashlib.sha256(_canonical(lines).encode()).hexdigest()
+    return [*lines[:kept], {"left_out": len(lines) - kept, "digest": whole}]
 
 
 class EntryType(StrEnum):

@@ -9,7 +9,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compliance.audit.entry import MAX_ENTRY_BYTES, Entry, EntryType, commitment
+from compliance.audit.entry import MAX_ENTRY_BYTES, Entry, EntryType, commitment, fitting
 from compliance.errors import InvalidEntry
 from tests.compliance.audit_fixtures import NOON, entry
 
@@ -123,3 +123,12 @@ def test_commitments_match_under_one_key_only() -> None:
     assert with_data({"subject": commitment(one, "ana")}).to_bytes()
     with pytest.raises(InvalidEntry, match="too short"):
         commitment(b"short", "ana")
+
+
+def test_a_list_that_is_too_long_is_cut_counted_and_digested() -> None:
+    lines: list[dict[str, object]] = [{"n": number, "text": "x" * 90} for number in range(50)]
+    assert fitting(lines) == lines
+    cut = fitting(lines, 1000)
+    assert cut[:-1] == lines[: len(cut) - 1]
+    assert cut[-1]["left_out"] == 50 - (len(cut) - 1)
+    assert cut[-1]["digest"] != fitting(lines[:-1], 1000)[-1]["digest"]

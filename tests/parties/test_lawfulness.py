@@ -23,6 +23,7 @@ from parties.counting import begin_counters
 from parties.lawfulness import Lawfulness
 from policies.evidence import load_evidence
 from policies.law.law import ClosedLaw, law_or_closed
+from policies.law.places import CODES
 from tests.bad_input.homes import Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, query_spec
 from tests.support.authority import TestAuthority
@@ -204,3 +205,22 @@ def test_without_counters_nobody_leaves_china(chinese: Party) -> None:
     assert verdict["effect"] == "deny"
     assert "there are no counters" in _why(verdict)
     assert str(chinese.home) not in _why(verdict)
+
+
+def test_what_an_entry_cannot_hold_is_counted_and_digested(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parties.admission.MAX_LAW_BYTES", 8000)
+    prove(party.home)
+    places = [f"{first}{second}" for first in "ABCDEFG" for second in "DEFGILMNORSTUZ" if f"{first}{second}" in CODES]
+    contract = party.door._catalogue.contracts["orders"]
+    recipients = contract.recipients.model_copy(update={"countries": tuple(places)})
+    allowed = contract.model_copy(update={"recipients": recipients})
+    party.door._catalogue.contracts["orders"] = allowed
+    me = "spiffe://acme.example/user/rosa"
+    readers = [{"id": me, "country": "DE"}]
+    readers += [{"id": f"spiffe://acme.example/user/u{place.lower()}", "country": place} for place in places[:31]]
+    verdict, _ = _asked(party, recipients=readers)
+    assert len(verdict["transfers"]) > 60
+    data: Any = party.entries()[-1].data
+    assert data["effect"] == "deny"
+    assert len(data["law"]) + data["law"][-1]["left_out"] - 1 == len(verdict["transfers"])
+    assert len(data["law"][-1]["digest"]) == 64
