@@ -9,14 +9,18 @@ A statement holds from the next read on. The latest one counts: consent after a 
 
 import hashlib
 import hmac
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, Self
 
+from compliance.database import translated
 from compliance.errors import InvalidLawEntry, LawStoreUnavailable
 from compliance.law_store import LawStore, Tell
 from compliance.subject_terms import subject_terms
@@ -112,17 +116,26 @@ class SubjectRegistry(LawStore):
     @classmethod
     def open_with(cls, path: Path, tell: Tell, seal: Seal) -> Self:
         """Open or begin the file; raises LawStoreUnavailable where it is not this node's."""
+        if not path.exists():
+            cls._begin(path, seal)
         registry = cls.open(path, tell)
         registry._seal = seal
         try:
-            with registry._transaction() as base:
-                if base.execute("SELECT 1 FROM registry").fetchone() is None:
-                    base.execute("INSERT INTO registry (number, key_check) VALUES (1, ?)", (seal.check,))
             registry._belongs()
         except BaseException:
             registry.close()
             raise
         return registry
+
+    @classmethod
+    def _begin(cls, path: Path, seal: Seal) -> None:
+        """Make the file aside and put it in its place whole: a job that runs reads none or all of it."""
+        with translated(path, LawStoreUnavailable), TemporaryDirectory(dir=path.parent, prefix=".subjects-") as folder:
+            made = Path(folder) / path.name
+            with cls.open(made, lambda _subject, _data: None) as registry, registry._transaction() as base:
+                base.execute("INSERT INTO registry (number, key_check) VALUES (1, ?)", (seal.check,))
+            with suppress(FileExistsError):  # somebody else was first
+                os.link(made, path)
 
     @classmethod
     def look(cls, path: Path, seal: Seal) -> Self:

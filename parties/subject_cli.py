@@ -21,8 +21,7 @@ from inbond.errors import ConfigError
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
 from parties.cohorts import Took, again, took_part
-from parties.telling import telling
-from parties.withheld import seal_of
+from parties.withheld import opened_registry, seal_of
 
 app = typer.Typer(no_args_is_help=True, help="People: consent, withdrawal, objection, erasure; requests; their jobs.")
 People = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids of people; none with --ids.")]
@@ -265,7 +264,7 @@ def _changing(home: Path) -> Iterator[SubjectRegistry]:
     load_role(home, "party")
     node = Node.open(home)
     try:
-        with SubjectRegistry.open_with(home / FILE, telling(node), seal_of(node)) as registry:
+        with opened_registry(node) as registry:
             yield registry
     finally:
         node.close()

@@ -20,10 +20,11 @@ from inbond.node import Node
 from parties.connectors.base import DataError, Relation, permitted_view, relation
 from parties.connectors.rows import Rows
 from parties.connectors.views import View
+from parties.telling import telling
 from policies.contract import ColumnType, DataContract
 from policies.views import Asker, Views
 
-SUBJECT_KEY = "subjects"
+SUBJECT_KEY, BEGUN = "subjects", "subjects.begun"
 READ = "rows read"
 
 
@@ -41,6 +42,14 @@ def seal_of(node: Node) -> Seal:
 
 
 _MAKING = threading.Lock()
+
+
+def opened_registry(node: Node) -> SubjectRegistry:
+    """The node's registry, begun where it has none; from then on it may not be missing. Raises LawStoreUnavailable."""
+    registry = SubjectRegistry.open_with(node.home / FILE, telling(node), seal_of(node))
+    if BEGUN not in node.keystore.names():
+        node.keystore.put(BEGUN, b"begun")
+    return registry
 
 
 class Withholding:
@@ -61,7 +70,7 @@ class Withholding:
         path = self._node.home / FILE
         if path.exists():
             return True
-        if SUBJECT_KEY in self._node.keystore.names():
+        if BEGUN in self._node.keystore.names():
             right = "restore the file from its backup: what people said must not be forgotten"
             raise LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
         return False

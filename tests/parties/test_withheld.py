@@ -1,6 +1,7 @@
 """What people said is honoured at the next read of a job, and the log says so; doubt reads nothing."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,20 @@ def test_masks_and_row_rules_hold_for_whom_they_are_made_and_the_verdict_says_so
     told, rows, cents = seen(authority.node("user/rosa"))
     assert (told, rows, cents) == ([], 40, 10 * (1000 + 2050 + 1 + 49999))
     party.close()
+
+
+def test_a_registry_that_is_just_being_begun_stops_no_job(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the key, the file and the mark a job reads: nobody has said anything yet, or all of it is there."""
+    seen: list[list[str]] = []
+
+    real = os.link
+
+    def linked(made: Path, path: Path) -> None:
+        seen.append(customers(party))
+        real(made, path)
+        seen.append(customers(party))
+
+    monkeypatch.setattr("compliance.subjects.os.link", linked)
+    said(party, "erase", "a")
+    assert seen == [["a", "b"], ["a", "b"]]
+    assert customers(party) == ["b"]
