@@ -24,7 +24,7 @@ from inbond.node import Node, utc_now
 from inbond.orders import open_order, orderer
 from inbond.roster import VERDICT_TYPE
 from parties.agreed import Agreed, Agreements
-from parties.catalogue import Catalogue
+from parties.catalogue import Catalogue, check_derived
 from parties.lawfulness import Lawful, Lawfulness
 from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
@@ -207,6 +207,7 @@ class Admission:
         recipe = recipe_of(order)
         if recipe is not None:
             check_columns(recipe, contract)
+        check_derived(contract, self._node.home)
         names = frozenset(participant.name for participant in plan.participants)
         facts = admission_facts(
             order,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from inbond.contract_files import place, read_contracts
+from inbond.origin import check_origin, read_origin
 from parties.connectors.base import check_source
 from policies.contract import DataContract
 from policies.contract_facts import unknown_to_law
@@ -30,10 +31,19 @@ class Catalogue:
             if isinstance(law, Law):
                 _check_known(path, contract, law)
             check_source(contract, self._home)
+            check_derived(contract, self._home)
 
     def published(self) -> dict[str, object]:
         """What the consortium sees of the contracts: everything but where the table is."""
         return {name: contract.published() for name, contract in self.contracts.items()}
+
+
+def check_derived(contract: DataContract, home: Path) -> None:
+    """Raise InvalidInput where the table is an answer, and the contract allows more than the answer was for."""
+    source = contract.source
+    origin = read_origin(home / str(source.path)) if source.kind == "parquet" else None
+    if origin is not None:
+        check_origin(contract, origin)
 
 
 def _check_known(path: Path, contract: DataContract, law: Law) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from inbond.answers import Answer, as_json, as_text
 from inbond.errors import ConfigError
 from inbond.keystore import write_private
+from inbond.origin import labelled, origin_of
 
 ENDINGS = {"query": (".csv", ".json", ".parquet"), "train": (".safetensors",)}
 
@@ -42,7 +43,8 @@ def check_out(out: Path | None, kind: str = "", *, force: bool = False) -> None:
 def write_answer(found: Answer, out: Path, *, force: bool = False) -> None:
     """Write an answer (.csv, .json, .parquet) to `out`, whole or not at all.
 
-    In CSV what is suppressed or NULL is empty, and a histogram is JSON text. Raises ConfigError.
+    In CSV what is suppressed or NULL is empty, and a histogram is JSON text; Parquet says where it came from. Raises
+    ConfigError.
     """
     check_out(out, "query", force=force)
     write_private(out, _WRITERS[out.suffix](found))  # beside it first, then renamed
@@ -69,7 +71,7 @@ def _json(found: Answer) -> bytes:
 
 def _parquet(found: Answer) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(found.to_arrow(), sink)
+    pq.write_table(labelled(found.to_arrow(), origin_of(found)), sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
