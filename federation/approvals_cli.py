@@ -1,20 +1,29 @@
-"""`inbond approvals|approve|refuse`: a person reads the plan of a waiting job, and signs yes or no to just that plan.
+"""`inbond approvals|approve|refuse|approve-file`: a person reads a plan, terms or policies, and signs just that.
 
 The signing key stays on this machine. The coordinator and all parties of the job learn who said what, and why.
 """
 
 import sys
+from json import dumps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from federation.client import Proposed, Researcher
 from federation.explaining import print_plan
+from inbond.approvals import sign_approval
+from inbond.config import read_text
 from inbond.console import emit, facts, table
+from inbond.endorsed import Thing, accept_policies, policies_digest
 from inbond.errors import ConfigError, InbondError
-from inbond.member_cli import DEFAULT_HOME, Home, Json
+from inbond.keystore import write_private
+from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.node import Node, utc_now
+from policies.agreement import load_agreement, read_signed
+from policies.document import read_document
 
-app = typer.Typer(help="Human approval of jobs.")
+app = typer.Typer(help="Human approval of jobs, agreements and policies.")
 SHORT = 12
 Job = Annotated[str, typer.Argument(help="The job's id, or its first characters.")]
 
@@ -62,6 +71,61 @@ def refuse(
         found = _find(person, job)
         view = person.decide(found, "refuse", reason.strip())
     _done({**_told(found), "state": view.state, "missing": "", "decision": "refuse"}, json)
+
+
+@app.command("approve-file")
+def approve_file(
+    path: Annotated[Path, typer.Argument(help="An agreement or its terms, or the folder of a node's Cedar files.")],
+    home: Home = DEFAULT_HOME,
+    *,
+    out: Annotated[Path, typer.Option(help="Where to write the approval, for the node's operator.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking back: you have read it.")] = False,
+    json: Json = False,
+) -> None:
+    """Read terms, or a node's policies, and sign that the node may sign or run under just these."""
+    load_role(home, "user")
+    if out.exists():
+        raise ConfigError("there is such a file already", where=str(out), right="another name")
+    thing, what, shown = _thing(path)
+    if not json:
+        emit({}, json=False, human=lambda console: console.print(facts(shown)))
+    _confirm(yes)
+    node = Node.open(home, audit=False)
+    token = sign_approval(node.signer(), job=thing, plan=what, decision="approve", now=utc_now())
+    write_private(out, token.encode())
+    data = {"thing": thing, "digest": what, "file": str(out)}
+    emit(data, json=json, human=lambda console: console.print(f"wrote {out}: give it to the node's operator"))
+
+
+@app.command("accept-policies")
+def accept(
+    home: Home = DEFAULT_HOME,
+    *,
+    approval: Annotated[
+        list[Path] | None, typer.Option("--approval", help="What a person signed by `inbond approve-file`; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let a node run under the Cedar files in its folder, once the people whom it asks have approved them."""
+    node = Node.open(home)
+    try:
+        people = accept_policies(node, approval or ())
+    finally:
+        node.close()
+    told = f"accepted, approved by {', '.join(people) or 'nobody, whom no rule asks for'}"
+    emit({"approved_by": people}, json=json, human=lambda console: console.print(told))
+
+
+def _thing(path: Path) -> tuple[Thing, str, dict[str, Any]]:
+    """What a file or folder is, its digest, and what a person reads before signing. Raises ConfigError."""
+    if path.is_dir():
+        texts = {one.name: read_text(one, "a Cedar file in UTF-8") for one in sorted(path.glob("*.cedar"))}
+        return "policies", policies_digest(texts), dict(texts) or {"policies": "none"}
+    text = read_text(path, "an agreement or its terms")
+    signed = "agreement" in (read_document(text, str(path)).value or {})
+    found = read_signed(text, str(path)).agreement if signed else load_agreement(text, str(path))
+    shown = {name: dumps(value, ensure_ascii=False) for name, value in found.payload().items()}
+    return "agreement", found.digest(), shown
 
 
 def _find(person: Researcher, prefix: str) -> Proposed:

@@ -24,6 +24,7 @@ from federation.hub import PeerIdentity as HubPeer
 from federation.jobs import JobManager
 from federation.store import CoordinatorStore
 from inbond import codec, tls
+from inbond.endorsed import check_policies
 from inbond.errors import ConfigError, InbondError
 from inbond.framing import GRPC_OPTIONS, Limits
 from inbond.memory import keep_freed_memory
@@ -52,6 +53,7 @@ class Coordinator:
         self.home = home
         self.node = Node.open(home)
         self.node.check_certificate()
+        check_policies(self.node, utc_now())
         self.engine = Engine(load_baseline(extra_policies(home)))
         self.store = CoordinatorStore(home)
         self.hub = self._hub(tap or _file_tap(os.environ.get(TAP_VARIABLE, "")))

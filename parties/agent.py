@@ -16,6 +16,7 @@ import structlog
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from inbond import tls
+from inbond.endorsed import check_policies
 from inbond.errors import ConfigError, Refused
 from inbond.framing import GRPC_OPTIONS, Limits
 from inbond.memory import keep_freed_memory
@@ -47,6 +48,7 @@ class Agent:
         self._signing = threading.Lock()
         self.node = Node.open(home)
         self.node.check_certificate()
+        check_policies(self.node, utc_now())
         self.home = home
         self.catalogue = Catalogue(home)
         law = law_or_closed()

@@ -14,6 +14,7 @@ import typer
 from compliance.agreements import FILE, AgreementStore, Kept, Taken
 from inbond.config import read_text
 from inbond.console import emit, facts, note, table
+from inbond.endorsed import check_endorsed
 from inbond.errors import ConfigError
 from inbond.keystore import write_private
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
@@ -27,6 +28,9 @@ Out = Annotated[Path, typer.Option(help="The file for the other sides; never one
 Signed = Annotated[Path, typer.Argument(help="A file that another side sent.")]
 SHOWN_JOBS = 20  # the newest; `--json` has all
 
+Approvals = Annotated[
+    list[Path] | None, typer.Option("--approval", help="What a person signed by `inbond approve-file`; repeatable.")
+]
 Name = Annotated[str, typer.Argument(help="The agreement's id, or its first characters.")]
 
 
@@ -36,17 +40,18 @@ def propose(
     home: Home = DEFAULT_HOME,
     *,
     out: Out,
+    approval: Approvals = None,
     json: Json = False,
 ) -> None:
     """Sign terms, and write the file that the other sides sign."""
     found = SignedAgreement(agreement=load_agreement(read_text(terms, "terms in UTF-8"), str(terms)))
-    _speak(home, found, "agree", out, json)
+    _speak(home, found, "agree", out, json, approval)
 
 
 @app.command()
-def sign(file: Signed, home: Home = DEFAULT_HOME, *, out: Out, json: Json = False) -> None:
+def sign(file: Signed, home: Home = DEFAULT_HOME, *, out: Out, approval: Approvals = None, json: Json = False) -> None:
     """Sign what another side sent (read it first: `show FILE`), and write the file with all signatures."""
-    _speak(home, _read(file), "agree", out, json)
+    _speak(home, _read(file), "agree", out, json, approval)
 
 
 @app.command()
@@ -130,11 +135,16 @@ def _opened(home: Path) -> Iterator[tuple[Node, AgreementStore]]:
         node.close()
 
 
-def _speak(home: Path, found: SignedAgreement, act: Act, out: Path, json: bool) -> None:
-    """Add this party's word, keep everything, and write it for the other sides."""
+def _speak(
+    home: Path, found: SignedAgreement, act: Act, out: Path, json: bool, approvals: list[Path] | None = None
+) -> None:
+    """Add this party's word, keep everything, and write it for the other sides; people approve what binds it."""
     if out.exists():
         raise ConfigError("there is such a file already", where=str(out), right="another name")
     with _opened(home) as (node, store):
+        if act == "agree":
+            rule = node.config.approval.agreements
+            check_endorsed(node, rule, "agreement", found.agreement.digest(), approvals or ())
         token = sign_agreement(found.agreement, act, node.signer(), utc_now())
         key = "signatures" if act == "agree" else "revocations"
         kept = store.take(found.model_copy(update={key: (*getattr(found, key), token)}), node.trust)

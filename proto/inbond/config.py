@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inbond.errors import ConfigError
+from policies.approval_rule import ApprovalRule
 
 FILE = "inbond.toml"
 _SHOWN = 60  # characters of a wrong value that an error repeats
@@ -64,6 +65,19 @@ class LifeSection(_Section):
     rejoin_seconds: float = Field(120, ge=5, le=86_400, description="how long a job waits for a lost party")
 
 
+class ApprovalSection(_Section):
+    """What this node does only once people have approved it; nobody is asked where a rule is left out."""
+
+    agreements: ApprovalRule | None = Field(None, description="people, role, hours: before it signs an agreement")
+    policies: ApprovalRule | None = Field(None, description="the same before it runs under its own Cedar files")
+
+    @model_validator(mode="after")
+    def _nodes_have_no_organisation(self) -> "ApprovalSection":
+        if any(rule is not None and rule.other_organisation for rule in (self.agreements, self.policies)):
+            raise ValueError("leave `other_organisation` out: a node belongs to none that people could differ from")
+        return self
+
+
 class NodeConfig(_Section):
     """The whole file."""
 
@@ -72,6 +86,7 @@ class NodeConfig(_Section):
     keys: KeySection = KeySection()  # type: ignore[call-arg]  # all fields have defaults
     limits: LimitSection = LimitSection()  # type: ignore[call-arg]  # all fields have defaults
     life: LifeSection = LifeSection()  # type: ignore[call-arg]  # all fields have defaults
+    approval: ApprovalSection = ApprovalSection()  # type: ignore[call-arg]  # all fields have defaults
 
 
 def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
