@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ class Consortium:
                 "--listen",
                 f"127.0.0.1:{self._authority}",
             ]
-        with (self.root / f"{name}.log").open("ab") as log:
+        with (self.root / f"{name}.log").open("ab") as log, _uninterrupted():
             self.processes[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -295,6 +296,24 @@ def _published(researcher: Researcher) -> set[str]:
         return set(researcher.catalogue()) & set(researcher.nodes()["parties"])
     except Unreachable:
         return set()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold a Ctrl-C back while a process is started: one that is not yet in the list would never be ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda came, _frame: held.append(came)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for came in dict.fromkeys(held):
+            signal.raise_signal(came)
 
 
 @contextlib.contextmanager

@@ -308,3 +308,19 @@ def test_a_command_fails_in_this_process_as_on_the_command_line(consortium: Cons
 def test_settings_of_the_consortium_do_not_stay_in_this_process(consortium: Consortium) -> None:
     consortium.command("ca", "status", home="authority")
     assert "INBOND_LIFE_REJOIN_SECONDS" not in os.environ
+
+
+def test_a_process_that_is_just_being_started_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def interrupted(*_: object, **__: object) -> "subprocess.Popen[bytes]":
+        child = real([sys.executable, "-c", "import time; time.sleep(60)"])
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    consortium = Consortium(tmp_path, [])
+    monkeypatch.setattr("examples.consortium.subprocess.Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        consortium.launch("p1")
+    consortium.stop()
+    assert consortium.processes["p1"].poll() is not None
