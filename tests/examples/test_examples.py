@@ -320,7 +320,11 @@ def test_a_process_that_is_just_being_started_is_ended_too(tmp_path: Path, monke
 
     consortium = Consortium(tmp_path, [])
     monkeypatch.setattr("examples.consortium.subprocess.Popen", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        consortium.launch("p1")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever another test left
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            consortium.launch("p1")
+    finally:
+        signal.signal(signal.SIGINT, before)
     consortium.stop()
     assert consortium.processes["p1"].poll() is not None
