@@ -10,6 +10,7 @@ A statement holds from the next read on. The latest one counts: consent after a 
 import hashlib
 import hmac
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from compliance.law_store import LawStore, Tell
 from compliance.subject_terms import subject_terms
 
 FILE = "subjects.db"
+_PURPOSE = re.compile(r"dpv:[A-Z][A-Za-z]{1,62}")  # as contracts have them
 EVERY = ""
 """In place of a purpose: all of them."""
 KEY_BYTES = 32
@@ -165,6 +167,9 @@ class SubjectRegistry(LawStore):
         """
         if act is Act.ERASE and purpose != EVERY:
             raise InvalidLawEntry("erasure is for every purpose", where="subject", right="leave the purpose out")
+        if purpose != EVERY and not _PURPOSE.fullmatch(purpose):  # a misspelt one would be honoured nowhere
+            right = "a W3C DPV term such as dpv:Marketing, or none for every purpose"
+            raise InvalidLawEntry(f"{purpose[:60]!r} is no purpose", where="subject", right=right)
         found = {self._seal.pseudonym(one): one for one in people}
         kept = 0
         with self._transaction() as base:

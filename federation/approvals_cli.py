@@ -122,7 +122,8 @@ def _thing(path: Path) -> tuple[Thing, str, dict[str, Any]]:
         texts = {one.name: read_text(one, "a Cedar file in UTF-8") for one in sorted(path.glob("*.cedar"))}
         return "policies", policies_digest(texts), dict(texts) or {"policies": "none"}
     text = read_text(path, "an agreement or its terms")
-    signed = "agreement" in (read_document(text, str(path)).value or {})
+    told = read_document(text, str(path)).value
+    signed = isinstance(told, dict) and "agreement" in told
     found = read_signed(text, str(path)).agreement if signed else load_agreement(text, str(path))
     shown = {name: dumps(value, ensure_ascii=False) for name, value in found.payload().items()}
     return "agreement", found.digest(), shown

@@ -12,11 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from policies.document import Value
+from policies.law.tables import FactName, PlaceCode
 from policies.mechanisms import Mechanism
 from policies.patterns import Pattern
 
-FactName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Place = Annotated[str, Field(pattern=r"^([A-Z]{2}|EPO)$", description="ISO 3166-1 alpha-2")]
 Statement = StrictBool | StrictInt | StrictStr | tuple[StrictStr, ...]
 Statements = dict[FactName, Statement]
 
@@ -45,7 +44,7 @@ class LawTerms(Value):
     subjects: int = Field(default=0, ge=0, le=10**10)
     subject: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
     only_consenting: StrictBool = False
-    residence: tuple[Place, ...] = Field(default=(), max_length=250)
+    residence: tuple[PlaceCode, ...] = Field(default=(), max_length=250)
     facts: Statements = Field(default_factory=dict, max_length=64)
     purposes: dict[Pattern, Statements] = Field(default_factory=dict, max_length=64)
     recipients: dict[Pattern, Statements] = Field(default_factory=dict, max_length=64)

@@ -164,3 +164,10 @@ def test_requests_are_listed_by_urgency_and_answered_once(registry: SubjectRegis
         registry.answer(late.number, "perhaps", "later")
     with pytest.raises(InvalidLawEntry, match="regime `mars` has no term"):
         registry.receive("ann", Kind.ACCESS, "mars", day)
+
+
+@pytest.mark.parametrize("bad", ["marketing", "dpv:marketing", "dpv:Marketing ", "Marketing"])
+def test_a_misspelt_purpose_is_refused_for_it_would_be_honoured_nowhere(registry: SubjectRegistry, bad: str) -> None:
+    with pytest.raises(InvalidLawEntry, match="is no purpose"):
+        registry.say(Act.WITHDRAW, ["ann"], bad)
+    assert registry.of("ann") == []

@@ -17,6 +17,7 @@ from inbond.endorsed import ACCEPTED, check_policies, policies_digest
 from inbond.errors import ConfigError, Refused
 from inbond.node import Node, utc_now
 from parties.agreement_cli import app as agreement_app
+from policies.errors import InvalidInput
 from policies.identity import Standing
 from tests.bad_input.homes import CONSORTIUM, certified_home
 from tests.parties.test_agreement_cli import LASTING
@@ -167,3 +168,13 @@ def test_a_rule_that_no_node_could_meet_is_refused(party: Path) -> None:
     (party / "inbond.toml").write_text(text.replace("people = 2\n\n", "people = 2\nother_organisation = true\n\n"))
     with pytest.raises(ConfigError, match="leave `other_organisation` out"):
         Node.open(party)
+
+
+@pytest.mark.parametrize("text", ["5", "- a", "agreement", "", "\u00e4: ["])
+def test_what_is_no_agreement_is_one_clear_error(authority: TestAuthority, tmp_path: Path, text: str) -> None:
+    olga = certified_home(authority, "user", "olga", tmp_path / "olga")
+    (tmp_path / "terms.yaml").write_text(text)
+    told = ("--out", tmp_path / "approval", "--yes", "--home", olga)
+    found = _run(people_app, "approve-file", tmp_path / "terms.yaml", *told)
+    assert isinstance(found.exception, InvalidInput)
+    assert not (tmp_path / "approval").exists()
