@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.policies.test_agreement_rules import SHARE
 from tests.support.authority import TestAuthority
 
 TODAY = datetime.now(UTC).date()
-LASTING = TERMS.replace("2026-06-01", str(TODAY)).replace("2026-12-31", str(TODAY))
+LASTING = TERMS.replace("2026-06-01", str(TODAY)).replace("2026-12-31", str(TODAY + timedelta(days=9)))
 
 
 @dataclass
