@@ -9,10 +9,11 @@ import statistics
 import sys
 import time
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from federation.hub import Hub
-from federation.runner import Asked, RunnerJob, RunnerProcess
+from federation.runner import Asked, RunnerJob, RunnerProcess, runner_child
 from inbond.messages import Reply, Request, request_id
 from parties.link import Link
 from parties.worker import WorkerJob, WorkerProcess
@@ -44,7 +45,7 @@ def rounds(hub: Hub, size: int, count: int) -> list[float]:
 
     app = "tests.federation.toy:echo_server"
     job = RunnerJob("bench", app, [app], PARTIES, run_config={"bytes": size, "rounds": count})
-    state = RunnerProcess(job, ask, extra_env=ROOT).result(120)
+    state = RunnerProcess(job, ask, start=partial(runner_child, extra_env=ROOT)).result(120)
     measured = state.metric_records["seconds"]["rounds"]
     return list(measured) if isinstance(measured, list) else [measured]
 

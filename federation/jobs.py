@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,7 +28,7 @@ from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
 from federation.planner import make_plan
 from federation.recipes import recipe_info
-from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess
+from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess, runner_child
 from federation.secure_rounds import JOB, OWNER, RESULT
 from federation.store import CoordinatorStore, JobRow
 from inbond import codec
@@ -37,6 +38,7 @@ from inbond.node import Node, utc_now
 from inbond.orders import open_order, orderer
 from inbond.records import octets, settings, texts
 from inbond.roster import VERDICT_TYPE
+from inbond.spare import Spare
 from inbond.tokens import payload_of
 from policies.contract import PublishedContract
 from policies.document import Document, validate
@@ -112,6 +114,7 @@ class JobManager:
         self.desk = OwnerDesk(self._tell)
         self.approvals = Approvals(node, store)
         self._evidence = EvidenceWaits()
+        self._spare = Spare(partial(runner_child, tuple(APPS.values())))
         threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
 
     # what the control service uses
@@ -199,7 +202,8 @@ class JobManager:
         return self._store.folder(job) / "result"
 
     def resume(self) -> None:
-        """Take up what a stop or a kill interrupted."""
+        """Take up what a stop or a kill interrupted, and be ready for the next job."""
+        self._spare.ready()
         for row in self._store.jobs(states=LIVE, limit=MAX_LIVE):
             state = advance(JobState(row.state), JobEvent.INTERRUPT)
             self._store.change(row.id, state=state)
@@ -222,6 +226,7 @@ class JobManager:
                     running.runner.kill("the coordinator stops")
             self._changed.notify_all()
         self._jobs.shutdown(wait=False, cancel_futures=True)
+        self._spare.close()
 
     def distrusted(self) -> None:
         """After the deny list grew: end the jobs of owners, and of parties, who are no longer trusted."""
@@ -527,6 +532,7 @@ class JobManager:
         finally:
             with self._lock:
                 self._running.pop(job, None)
+            self._spare.ready()
 
     def _start_runner(self, job: str, running: Running, verdicts: Mapping[str, str]) -> RunnerProcess:
         spec, plan = running.order.spec, running.plan
@@ -555,6 +561,7 @@ class JobManager:
             lambda party, asked: self._ask(job, running, party, asked),
             on_event=lambda event: self._heard(job, running, event, spec.rounds or 0),
             state=state,
+            start=self._spare.take,
         )
         with self._lock:
             running.runner = runner

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from flwr.serverapp import ServerApp
 
 from federation.grid import RunnerGrid
 from inbond import codec, flower
-from inbond.child import Child, ChildLimits, spawn
+from inbond.child import Child, spawn
 from inbond.errors import InbondError, JobFailed
 from inbond.ipc import Channel, ChannelBroken, Packet
 from inbond.messages import Buffer, PeerViolation, Reply
@@ -66,12 +66,19 @@ Ask = Callable[[str, Asked], "Future[Reply]"]
 """How the coordinator puts a question to a party."""
 
 
+def runner_child(preload: Sequence[str] = (), *, extra_env: Mapping[str, str] | None = None) -> Child:
+    """A process that waits for its job, and loads the ServerApps `preload` meanwhile; raises InbondError."""
+    child = spawn("federation.runner", extra_env=extra_env, name="runner")
+    child.channel.send(json.dumps({"preload": list(preload)}).encode())
+    return child
+
+
 class RunnerProcess:
     """The coordinator's side of a runner; `result` waits for it, `kill` ends it.
 
     `ask(party, asked)` is called on this object's thread and returns a future; `on_event` hears of rounds
     and log lines. `state` is what the app finds in its Context's state, and the result is what it leaves
-    there.
+    there. `start` gives the process, one of `runner_child`'s.
     """
 
     def __init__(
@@ -81,9 +88,7 @@ class RunnerProcess:
         *,
         on_event: Callable[[RunnerEvent], None] | None = None,
         state: RecordDict | None = None,
-        limits: ChildLimits | None = None,
-        env: Iterable[str] = (),
-        extra_env: Mapping[str, str] | None = None,
+        start: Callable[[], Child] | None = None,
     ) -> None:
         if job.app not in job.allowed:
             raise InbondError("is not an installed ServerApp", where=job.app, right="use an allowed one")
@@ -93,9 +98,7 @@ class RunnerProcess:
         self._asked: dict[str, Future[Reply]] = {}
         self._lock = threading.Lock()
         self._done: Future[RecordDict] = Future()
-        self._child: Child = spawn(
-            "federation.runner", limits=limits, env=env, extra_env=extra_env, name=f"runner of {job.name}"
-        )
+        self._child = (start or runner_child)()
         self._send_job(state or RecordDict())
         threading.Thread(target=self._serve, name=f"runner-{job.name}", daemon=True).start()
 
@@ -241,7 +244,12 @@ def _tell(channel: Channel, kind: str, data: Mapping[str, str | int]) -> None:
 
 def main(channel: Channel) -> None:
     """Run as the child: receive the job, run its ServerApp, send its state back."""
-    packet = channel.receive(60.0)
+    for app in json.loads(channel.receive(60.0).head)["preload"]:
+        flower.load_app(app, ServerApp)
+    try:
+        packet = channel.receive()
+    except ChannelBroken:
+        return
     job = json.loads(packet.head)
     logging.getLogger().addHandler(_EventLog(channel))
     try:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from policies.identity import TrustStore
 from policies.job import JobOrder
 from policies.plan import Plan
 from policies.query.compiled import Fragment
+from policies.query.gathering import Values
 from policies.verdict import Verdict
 from policies.views import Asker
 from protocols.masking import EpochKey
@@ -24,6 +25,7 @@ from protocols.masking import EpochKey
 if TYPE_CHECKING:
     from inbond.answers import Answer
     from parties.differencing import ExactReleases
+    from parties.join_process import JoinProcess
     from parties.releases import Releases
 
 
@@ -83,7 +85,8 @@ class JobContext:
     trust: Callable[[], TrustStore]
     clock: Callable[[], datetime]
     start_worker: Callable[["JobContext"], Worker]
-    run_fragment: Callable[["JobContext", Fragment], Mapping[str, Sequence[Any]]]
+    start_join: Callable[[], "JoinProcess"]
+    run_fragment: Callable[["JobContext", Fragment], Mapping[str, Values]]
     registry: Callable[[], int]
     releases: "Releases"
     exact: "ExactReleases"

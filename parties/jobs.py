@@ -3,8 +3,9 @@
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from compliance.budget import BudgetLedger
 from inbond.child import ChildLimits
 from inbond.ipc import memory_file
 from inbond.node import Node, utc_now
+from inbond.spare import Spare
 from inbond.tokens import payload_of
 from parties.admission import brought, recipe_of
 from parties.answering import QueryJob
@@ -23,6 +25,7 @@ from parties.connectors.pushdown import Pushdown
 from parties.differencing import ExactReleases
 from parties.job_context import JobContext, JobVault
 from parties.job_steps import JobSteps
+from parties.join_process import JoinProcess, join_child
 from parties.joining import JoinedJob
 from parties.plain import PlainJob
 from parties.releases import Releases
@@ -30,12 +33,13 @@ from parties.store import LIVE, PartyStore
 from parties.training import TrainingJob
 from parties.withheld import Withholding
 from parties.worker import WorkerJob, WorkerProcess
-from policies.contract import DataContract
+from policies.contract import DataContract, Use
 from policies.document import Document, validate
 from policies.errors import PolicyError
 from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.query.compiled import Fragment
+from policies.query.gathering import Values
 from policies.verdict import RefusedError, Verdict
 from policies.views import Asker
 from protocols.masking import EpochKey
@@ -72,8 +76,15 @@ class Jobs:
         self._releases = Releases(node, catalogue, budget)
         self._exact = ExactReleases(node, catalogue, budget)
         self._answers = Answers(node.home, node.keystore)
+        self._spare = Spare(partial(join_child, node.config.limits.worker_memory_mib * MIB))
         self._live: dict[str, Job] = {}
         self._lock = threading.Lock()
+
+    def ready(self) -> None:
+        """Have a process waiting for the next join, where a contract lets columns be join keys."""
+        contracts = self._catalogue.contracts.values()
+        if any(Use.JOIN in column.uses for contract in contracts for column in contract.columns.values()):
+            self._spare.ready()
 
     def get(self, job: str) -> Job:
         """The live job; raises RefusedError for one that was never admitted here or has ended."""
@@ -98,6 +109,7 @@ class Jobs:
         if live is not None:
             live.steps.close()
             self._store.summarise(job, live.totals)
+            self.ready()
         if known:
             self._store.forget_bodies(job)
         return known
@@ -114,6 +126,7 @@ class Jobs:
             for live in self._live.values():
                 live.steps.close()
             self._live.clear()
+        self._spare.close()
 
     def _revive(self, job: str) -> Job:
         row = self._store.job(job)
@@ -149,6 +162,7 @@ class Jobs:
             trust=lambda: self._node.trust,
             clock=utc_now,
             start_worker=self._start_worker,
+            start_join=self._start_join,
             run_fragment=self._run_fragment,
             registry=self._withholding.revision,
             releases=self._releases,
@@ -210,7 +224,10 @@ class Jobs:
             if view is not None:
                 os.close(view)  # the worker has its own
 
-    def _run_fragment(self, context: JobContext, fragment: Fragment) -> Mapping[str, Sequence[Any]]:
+    def _start_join(self) -> JoinProcess:
+        return JoinProcess(float(self._node.config.limits.step_seconds), self._spare.take())
+
+    def _run_fragment(self, context: JobContext, fragment: Fragment) -> Mapping[str, Values]:
         """What a query's fragment makes of this party's rows, in the engine that holds them; raises DataError."""
         held, purpose = self._catalogue.contracts, context.plan.purpose
         for dataset in dict.fromkeys(dataset for dataset, _ in fragment.relations.values()):
@@ -222,10 +239,13 @@ class Jobs:
         push = Pushdown(fragment.sql, fragment.parameters, fragment.outputs)
         limits = Limits(seconds=context.step_seconds, memory_mib=self._node.config.limits.worker_memory_mib)
         found = run_pushdown(relations, push, self._node.home, limits)
-        numbers = set(fragment.named("v_"))
-        return {
-            name: found[name].to_numpy() if name in numbers else found[name].to_pylist() for name in fragment.outputs
-        }
+        numbers, keys = set(fragment.named("v_")), set(fragment.named("key_"))
+
+        def values(name: str) -> Values:
+            column = found[name]
+            return column if name in keys else column.to_numpy() if name in numbers else column.to_pylist()
+
+        return {name: values(name) for name in fragment.outputs}
 
 
 def _arrow_file(view: pa.Table) -> int:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from inbond.child import ChildLimits, spawn
+from inbond.child import Child, ChildLimits, spawn
 from inbond.errors import JobFailed
 from inbond.ipc import Channel, ChannelBroken
 from inbond.messages import Buffer
 from protocols.errors import MisuseError, PeerViolation
 from protocols.join.terms import JoinTerms
+from protocols.psi.items import Items, Keys
 
 Table = NDArray[np.int64]
 _VIOLATION, _MISUSE = "violation", "misuse"
@@ -35,25 +37,28 @@ class Part(NamedTuple):
     left_out: tuple[int, ...]
 
 
+def join_child(memory: int) -> Child:
+    """A process that waits for its roles, within `memory` bytes of address space; raises InbondError."""
+    return spawn("parties.join_process", limits=ChildLimits(address_space=memory), name="join")
+
+
 class JoinProcess:
-    """One child with a role for each counterpart; a step that takes longer than `timeout` seconds ends it.
+    """One of `join_child`'s with a role for each counterpart; a step of more than `timeout` seconds ends it.
 
     Every method raises PeerViolation for a counterpart's fault, and JobFailed for ours or for a child that is gone.
     """
 
-    def __init__(self, timeout: float, memory: int) -> None:
-        self._timeout = timeout
-        self._child = spawn("parties.join_process", limits=ChildLimits(address_space=memory), name="join")
+    def __init__(self, timeout: float, child: Child) -> None:
+        self._timeout, self._child = timeout, child
         self._asking = threading.Lock()
 
-    def open(self, peer: str, terms: JoinTerms, items: Sequence[bytes], groups: Table | None, values: Table) -> None:
+    def open(self, peer: str, terms: JoinTerms, keys: Keys, groups: Table | None, values: Table) -> None:
         """Begin the role towards `peer`: the attribute side's with `groups` (rows,), the value side's without."""
-        lengths = np.fromiter(map(len, items), np.int64, len(items))
         fields = {name: getattr(terms, name) for name in JoinTerms.__dataclass_fields__}
         fields["session"] = terms.session.hex()
         head = {"do": "open", "peer": peer, "role": "value" if groups is None else "attribute", "terms": fields}
         own = np.zeros(0, np.int64) if groups is None else groups
-        body = [lengths.tobytes(), b"".join(items), own.tobytes(), np.ascontiguousarray(values).tobytes()]
+        body = [*_buffers(keys.items), *map(_bytes, (keys.rows, own, values))]
         self._ask(head | {"columns": values.shape[1]}, body)
 
     def step(self, peer: str, round_: int, mail: Buffer | None) -> memoryview | None:
@@ -125,13 +130,13 @@ class _Roles:
         names = ("outputs", "left_limits", "right_limits", "largest")
         fields |= {name: tuple(fields[name]) for name in names} | {"session": bytes.fromhex(fields["session"])}
         terms = JoinTerms(**fields | {"outputs": tuple(map(tuple, fields["outputs"]))})
-        items, groups = _cut(body[1], np.frombuffer(body[0], np.int64)), np.frombuffer(body[2], np.int64)
-        values = np.frombuffer(body[3], np.int64).reshape(len(items), head["columns"])
+        rows, groups, values = (np.frombuffer(part, np.int64) for part in body[2:])
+        keys, values = Keys(_items(*body[:2]), rows), values.reshape(len(rows), head["columns"])
         attribute = head["role"] == "attribute"
         self._roles[head["peer"]] = (
-            self._sides.AttributeSide(terms, items, groups, values)
+            self._sides.AttributeSide(terms, keys, groups, values)
             if attribute
-            else self._sides.ValueSide(terms, items, values)
+            else self._sides.ValueSide(terms, keys, values)
         )
         return {}, []
 
@@ -148,10 +153,21 @@ class _Roles:
         return {"shape": role.shares.shape, "left_out": left_out}, [role.shares.tobytes(), matched.tobytes()]
 
 
-def _cut(joined: memoryview, lengths: Table) -> list[bytes]:
-    ends = np.cumsum(lengths).tolist()
-    whole = bytes(joined)
-    return [whole[end - size : end] for end, size in zip(ends, lengths.tolist(), strict=True)]
+def _buffers(items: Items) -> tuple[Buffer, Buffer]:
+    """Where each item begins and the last one ends, and the bytes of all."""
+    _, ends, data = items.buffers()
+    found = np.frombuffer(ends or bytes(8), np.int64)[items.offset : items.offset + len(items) + 1]
+    return _bytes(found), memoryview(data or b"")
+
+
+def _bytes(array: Table) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _items(ends: memoryview, data: memoryview) -> Items:
+    """The items again, over the same memory."""
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), ends.nbytes // 8 - 1, buffers)
 
 
 def main(channel: Channel) -> None:

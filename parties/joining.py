@@ -34,7 +34,6 @@ from protocols.pair import PairChannel
 from protocols.secure_sum import SumSpec
 
 MAX_MAIL = 512 * 1024 * 1024
-MIB = 1024 * 1024
 _LEFT_OUT, _RELEASED, _HIDDEN, _SPEC = "left_out", "released", "hidden", "spec"
 
 
@@ -76,13 +75,13 @@ class JoinedJob(QueryJob):
     def _begin(self) -> None:
         """Run this party's fragment and open a role for every counterpart."""
         context = self.context
-        process = JoinProcess(context.step_seconds, context.memory_mib * MIB)  # it gets ready while the engine reads
+        process = context.start_join()  # it may still get ready while the engine reads
         self.processes.callback(process.kill)
         keyed = self._own.keyed(context.run_fragment(context, self._own.fragment))
         rows = self._layout.gather(keyed)
-        items, values = (rows.items, rows.values) if self._attribute else self._layout.value_columns(rows)
+        keys, values = (rows.keys, rows.values) if self._attribute else self._layout.value_columns(rows)
         for peer in sorted(self.correspondents):
-            process.open(peer, self._terms(peer), items, rows.groups if self._attribute else None, values)
+            process.open(peer, self._terms(peer), keys, rows.groups if self._attribute else None, values)
         self._process, self._rows = process, (keyed, rows)
 
     def _terms(self, peer: str) -> JoinTerms:

@@ -10,7 +10,7 @@ sum over matched keys k of left[l][k, g] * right[r][k, h]. Either way the joint 
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from policies.contract import Cell, ColumnType
 from policies.query.finishing import Finish
-from policies.query.gathering import OUTSIDE, Values, group_places, numbers, side_table
+from policies.query.gathering import OUTSIDE, Values, group_places, kept_of, numbers, side_table
 from policies.query.literals import Parameter
 from policies.query.reading import Query
 from policies.query.suppression import Partition, hidden_counts
@@ -73,10 +73,10 @@ class Keyed(NamedTuple):
     int64; `distinct`: one sequence per `d_i` output, whose values may be None. All sequences are (rows,).
     """
 
-    keys: tuple[Sequence[Any], ...]
+    keys: tuple[Values, ...]
     groups: Table
     values: Table
-    distinct: tuple[Sequence[Any], ...]
+    distinct: tuple[Values, ...]
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class Side:
         inside = place != OUTSIDE
         whole = bool(inside.all())
 
-        def kept(prefix: str) -> tuple[Sequence[Any], ...]:
+        def kept(prefix: str) -> tuple[Values, ...]:
             columns = (result[name] for name in self.fragment.named(prefix))
-            return tuple(list(column if whole else itertools.compress(column, inside)) for column in columns)
+            return tuple(columns if whole else (kept_of(column, inside) for column in columns))
 
         values = np.stack([numbers(result[column.source])[inside] for column in self.columns], axis=1)
         return Keyed(kept("key_"), place[inside], values, kept("d_"))

@@ -1,22 +1,31 @@
 """An owner's own result, row by row, made a table of whole numbers by group. It stays with its owner."""
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
-from typing import Any
+from itertools import compress, repeat
+from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from policies.contract import Cell
 
 Table = NDArray[np.int64]
-Values = Sequence[Any] | NDArray[Any]
+Values: TypeAlias = "Sequence[Any] | NDArray[Any] | pa.ChunkedArray"
 OUTSIDE = -1
 
 
 def numbers(values: Values) -> Table:
     """Whole numbers of a result as int64; raises TypeError or OverflowError for anything else."""
     return np.asarray(values, np.int64)
+
+
+def kept_of(values: Values, inside: NDArray[np.bool_]) -> Values:
+    """Those of `values` that are `inside`, (values,)."""
+    if isinstance(values, pa.ChunkedArray):
+        column: Values = values.filter(pa.array(inside))
+        return column
+    return list(compress(values, inside))
 
 
 def places(values: Values, domain: Sequence[Cell]) -> Table:

@@ -19,8 +19,9 @@ from policies.contract import PublishedContract, Use
 from policies.errors import InvalidInput
 from policies.plan import JoinPlan
 from policies.query.compiled import ROWS, Compiled, Keyed, Side, SideColumn
+from policies.query.gathering import Values
 from protocols.join.terms import MAX_PROFILES, MAX_REPLIES, JoinTerms
-from protocols.psi.items import distinct, encode_rows
+from protocols.psi.items import Keys, distinct, encode_rows
 
 Table = NDArray[np.int64]
 VERSION = 1  # of every normalisation
@@ -28,12 +29,12 @@ UNKNOWN_LEFT, UNKNOWN_RIGHT = 2**36, 2**61  # limits of numbers without bounds: 
 
 
 class Rows(NamedTuple):
-    """A side's rows, one for each key and group: `items` (rows,), `groups` (rows,), `values` (rows, columns).
+    """A side's rows, one for each key and group: `keys` of (rows,), `groups` (rows,), `values` (rows, columns).
 
     `of` (n,) is the row that each row of the fragment went into, -1 for one without a key.
     """
 
-    items: list[bytes]
+    keys: Keys
     groups: Table
     values: Table
     of: Table
@@ -146,25 +147,25 @@ class JoinLayout:
     def gather(self, keyed: Keyed) -> Rows:
         """A fragment's rows with their items; those without a key are left out, those of one key and group added."""
         kinds = [f"{key}/{VERSION}" for key in self.join.keys]
-        items, owner = distinct(encode_rows(keyed.keys, kinds))
+        items, owner = keys = distinct(encode_rows(keyed.keys, kinds))
         if len(items) == len(owner):  # each row has a key of its own: there is nothing to add up
-            return Rows(items, keyed.groups, keyed.values, owner)
+            return Rows(keys, keyed.groups, keyed.values, owner)
         inside = np.flatnonzero(owner >= 0)
         most = max(self.attribute.size, self.value.size)
         codes, row = np.unique(owner[inside] * most + keyed.groups[inside], return_inverse=True)
         values = _added(keyed.values[inside], row, len(codes))
         of = np.full(len(owner), -1, np.int64)
         of[inside] = row
-        return Rows([items[key] for key in (codes // most).tolist()], codes % most, values, of)
+        return Rows(Keys(items, codes // most), codes % most, values, of)
 
-    def value_columns(self, rows: Rows) -> tuple[list[bytes], Table]:
-        """The value side's distinct items, and its columns once for each of its groups: (keys, groups * columns)."""
+    def value_columns(self, rows: Rows) -> tuple[Keys, Table]:
+        """The value side's keys, and its columns once for each of its groups: (keys, groups * columns)."""
         if self.value.size == 1:
-            return rows.items, rows.values
-        items, owner = distinct(rows.items)
+            return rows.keys, rows.values
+        items, owner = rows.keys
         columns = np.zeros((len(items), self.value.size, rows.values.shape[1]), np.int64)
         columns[owner, rows.groups] = rows.values
-        return items, columns.reshape(len(items), -1)
+        return Keys(items, np.arange(len(items))), columns.reshape(len(items), -1)
 
     def placed(self, shares: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Shares (moduli, attribute groups, outputs) as the joint table's (moduli, groups, slots)."""
@@ -206,7 +207,7 @@ def _added(values: Table, row: Table, rows: int) -> Table:
     return np.add.reduceat(values[order], np.searchsorted(row[order], np.arange(rows)), axis=0)
 
 
-def _different(values: Sequence[object], groups: Table, hit: NDArray[np.bool_], size: int) -> Table:
+def _different(values: Values, groups: Table, hit: NDArray[np.bool_], size: int) -> Table:
     """(size,) how many different non-NULL values the rows with `hit` have in each group."""
     coded = pa.array(values).dictionary_encode()
     code = np.asarray(coded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)

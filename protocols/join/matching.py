@@ -16,7 +16,7 @@ ends the join: a set that was blown up to probe for members shows there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from protocols.join.terms import MAX_PROFILES, JoinTerms
 from protocols.psi import elliptic, kkrt
 from protocols.psi.agreement import WIDTH, Agreement
 from protocols.psi.base_ot import Offerer
-from protocols.psi.items import I64, digests
+from protocols.psi.items import I64, Items, digests
 from protocols.psi.ristretto import POINT, Random
 
 Step = Callable[[Bytes], bytes | None] | None  # None: a round in which nothing is due
@@ -114,7 +114,7 @@ class OtAttribute:
 class OtValue:
     """The value side by OT extension: its sender. Raises PlacementFailed if by chance the keys do not fit."""
 
-    def __init__(self, terms: JoinTerms, keys: Sequence[bytes], random: Random) -> None:
+    def __init__(self, terms: JoinTerms, keys: Items, random: Random) -> None:
         self._terms, self._keys, self._random = terms, keys, random
         self._size = announced(len(keys), terms.largest[1])
         self.steps: tuple[Step, ...] = (self._choose, None)
@@ -158,7 +158,7 @@ class HiddenAttribute:
     def _offer(self, mail: Bytes) -> bytes:
         (size,) = cut(mail, _SIZE.size)
         agreed = _grouped(self._terms, self._sizes, _size(size, self._terms.largest[1]))
-        keys, of = self._lists.keys, self._lists.of
+        keys, of = self._lists.keys.to_pylist(), self._lists.of
         self._holder = elliptic.GroupHolder(agreed, keys, of, self._labels, random=self._random, threads=self._threads)
         self.positions = agreed.responder
         self._tag = elliptic.tag_bytes(sum(agreed.sizes), agreed.responder)
@@ -177,7 +177,7 @@ class HiddenAttribute:
 class HiddenValue:
     """The value side of the hidden engine."""
 
-    def __init__(self, terms: JoinTerms, keys: Sequence[bytes], random: Random, threads: int | None) -> None:
+    def __init__(self, terms: JoinTerms, keys: Items, random: Random, threads: int | None) -> None:
         self._terms, self._keys, self._random, self._threads = terms, keys, random, threads
         self._size = announced(len(keys), terms.largest[1])
         self.steps: tuple[Step, ...] = (self._offer,)
@@ -189,7 +189,7 @@ class HiddenValue:
     def _offer(self, mail: Bytes) -> bytes:
         agreed = _grouped(self._terms, self._list_sizes(mail), self._size)
         self._total = sum(agreed.sizes)
-        self._holder = elliptic.ValueHolder(agreed, self._keys, random=self._random, threads=self._threads)
+        self._holder = elliptic.ValueHolder(agreed, self._keys.to_pylist(), random=self._random, threads=self._threads)
         return self._holder.offer().tobytes()
 
     def _list_sizes(self, mail: Bytes) -> tuple[int, ...]:

@@ -14,14 +14,14 @@ from protocols.errors import MisuseError
 from protocols.join.entries import Entries
 from protocols.join.table import Table
 from protocols.join.terms import MAX_PROFILES
-from protocols.psi.items import I64
+from protocols.psi.items import I64, Items
 
 
 @dataclass(frozen=True)
 class Profiles:
     """`keys` and the list `of` each (n,); list p has the rows first[p] to last[p] of `groups` and `weights`."""
 
-    keys: list[bytes]
+    keys: Items
     of: I64
     first: I64
     last: I64
@@ -63,7 +63,7 @@ def profiles(table: Table, minimum: int) -> Profiles:
     renumbered = np.cumsum(keep) - 1
     chosen = np.flatnonzero(keep[number])
     return Profiles(
-        keys=[table.keys[key] for key in chosen],
+        keys=table.keys.take(chosen),
         of=renumbered[number[chosen]],
         first=start[sample[kept]],
         last=start[sample[kept] + 1],

@@ -42,7 +42,7 @@ from protocols.join.ring import DEGREE, FRESH_BYTES, KEY_BYTES, REPLY_BYTES
 from protocols.join.table import Bools, Table, check_matrix
 from protocols.join.terms import ROUNDS, JoinTerms
 from protocols.packing import U64
-from protocols.psi.items import I64
+from protocols.psi.items import I64, Items, Keys, distinct
 from protocols.psi.ristretto import Random
 
 
@@ -98,7 +98,8 @@ class _Side:
 class AttributeSide(_Side):
     """A: one row for each (key, group) with a weight in every left column.
 
-    items: encoded items (`psi.items.encode_rows`), one for each row; a key may stand in several groups.
+    items: encoded items (`psi.items.encode_rows`), one for each row; a key may stand in several groups. Or the rows by
+        key (`psi.items.distinct`), which are not compared once more.
     groups: (rows,) int64 in [0, terms.groups). left: (rows, left columns) int64, of any sign, within the limits.
     threads: for elliptic curves; None takes every core.
 
@@ -109,7 +110,7 @@ class AttributeSide(_Side):
     def __init__(
         self,
         terms: JoinTerms,
-        items: Sequence[bytes],
+        items: Keys | Items | Sequence[bytes],
         groups: I64,
         left: I64,
         *,
@@ -163,7 +164,8 @@ class AttributeSide(_Side):
 class ValueSide(_Side):
     """B: one row for each key, with a value in every right column; it makes and keeps the encryption key.
 
-    items: distinct encoded items (keys,). right: (keys, right columns) int64, of any sign, within the limits.
+    items: distinct encoded items (keys,), as `Keys` where they are known to be so.
+    right: (keys, right columns) int64, of any sign, within the limits.
 
     Raises:
         MisuseError: numbers that the terms do not allow, or whose sums could pass the modulus.
@@ -172,19 +174,20 @@ class ValueSide(_Side):
     def __init__(
         self,
         terms: JoinTerms,
-        items: Sequence[bytes],
+        items: Keys | Items | Sequence[bytes],
         right: I64,
         *,
         random: Random = os.urandom,
         threads: int | None = None,
     ) -> None:
-        check_matrix(right, len(items), terms.right_limits, "right")
+        keys, rows = items if isinstance(items, Keys) else distinct(items)
+        check_matrix(right, len(rows), terms.right_limits, "right")
         _check_sums(terms, right)
-        if len(set(items)) < len(items):
+        if len(keys) < len(rows):
             raise MisuseError("a key occurs twice", where="join", right="sum its rows first")
         self._right = right
         self._matcher: ValueMatcher = (
-            OtValue(terms, items, random) if terms.engine == "ot" else HiddenValue(terms, items, random, threads)
+            OtValue(terms, keys, random) if terms.engine == "ot" else HiddenValue(terms, keys, random, threads)
         )
         super().__init__(terms, self._matcher.opening(), [*self._matcher.steps, self._send, None, self._open])
 
@@ -212,6 +215,7 @@ class ValueSide(_Side):
 def _check_sums(terms: JoinTerms, right: I64) -> None:
     """No cell may pass the modulus: |sum| is at most the largest weight times the sum of all |values|."""
     for left, column in terms.outputs:
-        total = sum(np.abs(right[:, column]).tolist()) if len(right) else 0
+        sizes = np.abs(right[:, column])
+        total = (int((sizes >> 32).sum()) << 32) + int((sizes & 0xFFFFFFFF).sum())  # past 64 bits too
         if total * terms.left_limits[left] > terms.largest_sum:
             raise MisuseError("a sum could pass the modulus", where="join", right="use wide terms, or lower limits")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from protocols.errors import MisuseError
 from protocols.join.terms import JoinTerms
-from protocols.psi.items import I64, distinct
+from protocols.psi.items import I64, Items, Keys, distinct
 
 Bools = npt.NDArray[np.bool_]
 
@@ -22,25 +22,25 @@ Bools = npt.NDArray[np.bool_]
 class Table:
     """`keys` are distinct items; row i has the key keys[owner[i]], `groups` (rows,) and `weights` (rows, left)."""
 
-    keys: list[bytes]
+    keys: Items
     owner: I64
     groups: I64
     weights: I64
 
     @classmethod
-    def of(cls, terms: JoinTerms, items: Sequence[bytes], groups: I64, left: I64) -> Table:
-        """Check rows against the terms.
+    def of(cls, terms: JoinTerms, items: Keys | Items | Sequence[bytes], groups: I64, left: I64) -> Table:
+        """Check rows against the terms; `items` are those of the rows, or the keys of all rows.
 
         Raises:
             MisuseError: other shapes or types, a group or weight out of range, a key twice in a group, too many keys.
         """
-        check_matrix(left, len(items), terms.left_limits, "left")
-        if groups.shape != (len(items),) or groups.dtype != np.int64:
+        keys, owner = items if isinstance(items, Keys) else distinct(items)
+        check_matrix(left, len(owner), terms.left_limits, "left")
+        if groups.shape != (len(owner),) or groups.dtype != np.int64:
             raise MisuseError("groups have the wrong shape", where="join", right="give an int64 for each row")
-        if len(items) and not 0 <= int(groups.min()) <= int(groups.max()) < terms.groups:
+        if len(owner) and not 0 <= int(groups.min()) <= int(groups.max()) < terms.groups:
             raise MisuseError("a group is out of range", where="join", right=f"number groups 0 to {terms.groups - 1}")
-        keys, owner = distinct(items)
-        if len(keys) < len(items) and len(np.unique(owner * terms.groups + groups)) < len(items):
+        if len(keys) < len(owner) and len(np.unique(owner * terms.groups + groups)) < len(owner):
             raise MisuseError("a key stands twice in a group", where="join", right="sum its rows first")
         return cls(keys, owner, groups, left)
 

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from math import log
 from operator import index
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, TypeAlias
 from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from protocols.errors import MisuseError
 from protocols.psi.ristretto import U8
 
 I64 = npt.NDArray[np.int64]
 Value = str | int | None
+Column: TypeAlias = "Sequence[Value] | pa.Array | pa.ChunkedArray"
+Items: TypeAlias = "pa.LargeBinaryArray"
 DIGEST = 16  # bytes of a keyed digest
 LONGEST = 4096  # bytes of a normal form; longer values identify nobody
 _OVERFLOW_BITS = 40
@@ -36,7 +40,7 @@ _PHONE_MARKS = {ord(mark): None for mark in " -.()/\t\u00a0\u2010\u2011\u2012\u2
 _DIGITS = 64
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}")
 _TOKEN = re.compile(r"[!-~]+")
-_BLANK = re.compile(r"\s")  # what str.strip takes away
+_BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"  # what str.strip takes away of ASCII
 
 
 def _compatible(text: str) -> str:
@@ -79,51 +83,122 @@ NORMALISATIONS: Mapping[str, Callable[[str], str]] = MappingProxyType(
 )
 """By kind and version: from the text of a value to its normal form, empty for no value of the kind."""
 
-_SEPARATOR = "\0"
-_WHOLE: Mapping[str, Callable[[str], str]] = {"text/1": str, "order-id/1": str.upper}  # of ASCII text, before trimming
-_LENGTHS = [length.to_bytes(2, "big") for length in range(2 * LONGEST)]
+
+def _matching(column: pa.Array, pattern: str) -> pa.Array:
+    return pc.if_else(pc.match_substring_regex(column, rf"\A(?:{pattern})\z"), column, "")
 
 
-def encode(values: Sequence[Value], kind: str) -> list[bytes | None]:
-    """Items of one key column, None where the value gives none.
+def _email_column(column: pa.Array) -> pa.Array:
+    return _matching(pc.ascii_lower(column), rf"[^@{_BLANKS}]+@[^@{_BLANKS}]+")
+
+
+def _phone_column(column: pa.Array) -> pa.Array:
+    plain = pc.replace_substring(column, "(0)", "")
+    return _matching(pc.replace_substring_regex(plain, r"[-. ()/\t]", ""), _PHONE.pattern)
+
+
+_ASCII: Mapping[str, Callable[[pa.Array], pa.Array]] = MappingProxyType(
+    {
+        "text/1": lambda column: column,
+        "email/1": _email_column,
+        "phone/1": _phone_column,
+        "order-id/1": pc.ascii_upper,
+        "card-token/1": lambda column: _matching(column, _TOKEN.pattern),
+    }
+)
+"""The same for a whole column of ASCII texts without blanks at their ends."""
+
+_LENGTHS = pa.array([length.to_bytes(2, "big") for length in range(2 * LONGEST)], pa.large_binary())
+_NOTHING = pa.scalar(b"", pa.large_binary())
+
+
+def encode(values: Column, kind: str) -> Items:
+    """Items of one key column, null where the value gives none.
 
     Raises:
         MisuseError: `kind` is not in NORMALISATIONS, or a value is neither text nor integer nor None.
     """
+    return _joined(*_parts(values, kind))
+
+
+def encode_rows(columns: Sequence[Column], kinds: Sequence[str]) -> Items:
+    """Items of a key of several columns, LP of each column's item one after the other; null if any part is.
+
+    Raises:
+        MisuseError: columns of different lengths, not one kind per column, or as `encode`.
+    """
+    if not columns or len(columns) != len(kinds) or len({len(column) for column in columns}) != 1:
+        raise MisuseError("key columns do not fit together", where="key", right="give equal columns with a kind each")
+    parts: list[pa.Array] = []
+    for column, kind in zip(columns, kinds, strict=True):
+        head, form = _parts(column, kind)
+        lengths = pc.add(pc.binary_length(head), pc.binary_length(form))
+        parts += [_LENGTHS.take(lengths), head, form]
+    return _joined(*parts)
+
+
+def _parts(values: Column, kind: str) -> tuple[Items, Items]:
+    """What comes before each normal form, null where there is none, and the normal forms."""
     if kind not in NORMALISATIONS:
         raise MisuseError(
             f"no normalisation {kind}", where="key column", right=f"use one of {', '.join(NORMALISATIONS)}"
         )
-    name, version = kind.split("/")
-    head = _prefixed(name.encode()) + _prefixed(version.encode())
-    heads = [head + length for length in _LENGTHS[: LONGEST + 1]]
-    raws = _normal_forms(values, kind)
-    return [heads[len(raw)] + raw if 0 < len(raw) <= LONGEST else None for raw in raws]
+    head = b"".join(len(part).to_bytes(2, "big") + part.encode() for part in kind.split("/"))
+    forms = _normal_forms(values, kind)
+    lengths = np.asarray(pc.binary_length(forms))
+    heads = _joined(pa.scalar(head, pa.large_binary()), _LENGTHS)
+    fits = pa.array(
+        np.where((lengths > 0) & (lengths <= LONGEST), lengths, 0), mask=(lengths == 0) | (lengths > LONGEST)
+    )
+    return heads.take(fits), forms
 
 
-def _normal_forms(values: Sequence[Value], kind: str) -> list[bytes]:
-    """The normal form of each value, in UTF-8, empty for none."""
-    if kind in _WHOLE and (joined := _joined(values)) is not None:
-        forms = _WHOLE[kind](joined)
-        if not _BLANK.search(forms):
-            return forms.encode().split(_SEPARATOR.encode())
-        return [text.strip().encode() for text in forms.split(_SEPARATOR)]
-    if kind == "integer/1" and set(map(type, values)) == {int}:
-        texts = list(map(str, values))
-        if max(map(len, texts)) <= _DIGITS:
-            return [text.encode() for text in texts]
+def _joined(*parts: pa.Array | pa.Scalar) -> Items:
+    """The parts of each row one after the other, null where one is."""
+    return pc.binary_join_element_wise(*parts, _NOTHING)
+
+
+def _normal_forms(values: Column, kind: str) -> Items:
+    """The normal form of each value, in UTF-8, empty for none: whole columns at once, but for what is not ASCII."""
+    texts = _texts(values, kind)
     normal = NORMALISATIONS[kind]
-    return [_utf8(normal(value if type(value) is str else _text(value))) for value in values]
+    if texts is None:
+        listed = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else values
+        forms = [_utf8(normal(value if type(value) is str else _text(value))) for value in listed]
+        return pa.array(forms, pa.large_binary())
+    if kind not in _ASCII:  # integers, as they are written
+        return texts.cast(pa.large_binary())
+    plain = pc.string_is_ascii(texts)
+    forms = _ASCII[kind](pc.ascii_trim(texts, _BLANKS)).cast(pa.large_binary())
+    if pc.all(plain).as_py():
+        return forms
+    strange = pc.invert(plain)
+    others = [_utf8(normal(text)) for text in texts.filter(strange).to_pylist()]
+    return pc.replace_with_mask(forms, strange, pa.array(others, pa.large_binary()))
 
 
-def _joined(values: Sequence[Value]) -> str | None:
-    """A column as one text, where all of it is ASCII and holds no separator."""
-    try:
-        joined = _SEPARATOR.join(cast("Sequence[str]", values))  # what is no text raises
-    except TypeError:
+def _texts(values: Column, kind: str) -> pa.Array | None:
+    """The texts of a column, empty for null; None where they are to be read one by one."""
+    column = values if isinstance(values, pa.Array | pa.ChunkedArray) else _column(values)
+    if column is None:
         return None
-    whole = bool(values) and joined.isascii() and joined.count(_SEPARATOR) == len(values) - 1
-    return joined if whole else None
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    integers = pa.types.is_integer(column.type)
+    if integers or (kind in _ASCII and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type))):
+        return column.cast(pa.large_string()).fill_null("")
+    return None
+
+
+def _column(values: Sequence[Value]) -> pa.Array | None:
+    """A list as a column where all of it is text, or whole numbers of 64 bits."""
+    kinds = set(map(type, values)) - {type(None)}
+    try:
+        if kinds <= {str}:
+            return pa.array(values, pa.large_string())
+        return pa.array(values, pa.int64()) if kinds == {int} else None
+    except (UnicodeEncodeError, OverflowError, pa.ArrowInvalid):
+        return None
 
 
 def _utf8(text: str) -> bytes:
@@ -133,37 +208,22 @@ def _utf8(text: str) -> bytes:
         return b""
 
 
-def encode_rows(columns: Sequence[Sequence[Value]], kinds: Sequence[str]) -> list[bytes | None]:
-    """Items of a key of several columns, LP of each column's item one after the other; None if any part is.
+class Keys(NamedTuple):
+    """Rows by key: row i has the key items[rows[i]], none where rows[i] is -1; the `items` are distinct."""
 
-    Raises:
-        MisuseError: columns of different lengths, not one kind per column, or as `encode`.
-    """
-    if not columns or len(columns) != len(kinds) or len({len(column) for column in columns}) != 1:
-        raise MisuseError("key columns do not fit together", where="key", right="give equal columns with a kind each")
-    encoded = [encode(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    rows: list[bytes | None] = []
-    if len(encoded) == 1:
-        return [None if part is None else _LENGTHS[len(part)] + part for part in encoded[0]]
-    for parts in zip(*encoded, strict=True):
-        present = [_prefixed(part) for part in parts if part is not None]
-        rows.append(b"".join(present) if len(present) == len(parts) else None)
-    return rows
+    items: Items
+    rows: I64
 
 
-def distinct(items: Sequence[bytes | None]) -> tuple[list[bytes], I64]:
-    """The different items in order of appearance, and for each row (n,) the position of its item, -1 for None."""
-    once = dict.fromkeys(items)
-    if len(once) == len(items) and None not in once:
-        return [item for item in once if item is not None], np.arange(len(items))
-    seen: dict[bytes, int] = {}
-    rows = np.fromiter(
-        (-1 if item is None else seen.setdefault(item, len(seen)) for item in items), np.int64, len(items)
-    )
-    return list(seen), rows
+def distinct(items: Items | Sequence[bytes | None]) -> Keys:
+    """The different items in order of appearance, and for each row (n,) the position of its item, -1 for none."""
+    column = items if isinstance(items, pa.Array) else pa.array(items, pa.large_binary())
+    coded = column.dictionary_encode()
+    rows = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
+    return Keys(coded.dictionary, np.asarray(rows).astype(np.int64))
 
 
-def digests(items: Sequence[bytes], key: bytes) -> U8:
+def digests(items: Items | Sequence[bytes], key: bytes) -> U8:
     """128-bit digests (n, 16) of the items, BLAKE2b (RFC 7693) under a key of 16 to 64 bytes that both sides share.
 
     Raises:
@@ -171,12 +231,19 @@ def digests(items: Sequence[bytes], key: bytes) -> U8:
     """
     if not 16 <= len(key) <= 64:
         raise MisuseError("a digest key has the wrong length", where="items", right="give 16 to 64 bytes")
-    joined = b"".join([blake2b(item, digest_size=DIGEST, key=key).digest() for item in items])
+    listed = items.to_pylist() if isinstance(items, pa.Array) else items
+    joined = b"".join(_digested(listed, blake2b(digest_size=DIGEST, key=key)))
     return np.frombuffer(joined, np.uint8).reshape(-1, DIGEST)
 
 
-def _prefixed(part: bytes) -> bytes:
-    return len(part).to_bytes(2, "big") + part
+def _digested(items: Iterable[bytes], keyed: blake2b) -> list[bytes]:
+    """A hash per item (hashlib has no bulk call), from one state that has the key in it."""
+    copy, found = keyed.copy, []
+    for item in items:
+        state = copy()
+        state.update(item)
+        found.append(state.digest())
+    return found
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from federation.grid import FAILED, REFUSED, InProcessGrid, RunnerGrid, _content
-from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess
+from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess, runner_child
 from inbond import codec, flower
 from inbond.errors import InbondError, JobFailed, Refused, Unreachable
 from inbond.ipc import Channel
@@ -27,6 +28,7 @@ from tests.federation.test_hub import World, until
 from tests.federation.tls import dial, verify
 
 ROOT = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+STARTED = partial(runner_child, extra_env=ROOT)
 SERVER = "tests.federation.toy:server"
 CLIENT = "tests.federation.toy:client"
 NAMES = list(toy.PARTIES)
@@ -82,7 +84,7 @@ class Local:
 @pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "krum"])
 def test_a_runner_gives_what_the_same_strategy_gives_in_process(strategy: str) -> None:
     local, events = Local(), list[RunnerEvent]()
-    state = RunnerProcess(_job(strategy), local, on_event=events.append, extra_env=ROOT).result(60)
+    state = RunnerProcess(_job(strategy), local, on_event=events.append, start=STARTED).result(60)
     np.testing.assert_allclose(_model(state), _model(_in_process(strategy)))
     assert {(step, number) for _, step, number, _ in local.asked} == {
         (step, number) for step in ("train", "evaluate") for number in (1, 2, 3, 4)
@@ -125,7 +127,7 @@ def test_over_hub_link_runner_and_worker_the_result_is_the_same(world: World, st
             party, Request(key, strategy, "step", asked.step, asked.round, 0, "", expires, asked.body)
         )
 
-    state = RunnerProcess(_job(strategy), ask, extra_env=ROOT).result(60)
+    state = RunnerProcess(_job(strategy), ask, start=STARTED).result(60)
     np.testing.assert_allclose(_model(state), _model(_in_process(strategy)))
 
 
@@ -140,7 +142,7 @@ def test_a_runner_that_dies_ends_the_job_and_gives_up_what_it_asked() -> None:
         futures.append(Future())
         return futures[-1]
 
-    runner = RunnerProcess(_job("fedavg"), ask, extra_env=ROOT)
+    runner = RunnerProcess(_job("fedavg"), ask, start=STARTED)
     until(lambda: len(futures) == 3, 20)
     os.kill(runner.pid, signal.SIGKILL)
     with pytest.raises(JobFailed, match="ended without a result"):
@@ -149,19 +151,19 @@ def test_a_runner_that_dies_ends_the_job_and_gives_up_what_it_asked() -> None:
 
 
 def test_a_runner_is_killed_on_cancel_and_on_timeout() -> None:
-    runner = RunnerProcess(_job("fedavg"), _never, extra_env=ROOT)
+    runner = RunnerProcess(_job("fedavg"), _never, start=STARTED)
     threading.Timer(0.2, runner.kill, ["cancelled by the researcher"]).start()
     with pytest.raises(JobFailed, match="cancelled by the researcher"):
         runner.result(10)
     until(lambda: not runner.alive())
-    runner = RunnerProcess(_job("fedavg"), _never, extra_env=ROOT)
+    runner = RunnerProcess(_job("fedavg"), _never, start=STARTED)
     with pytest.raises(JobFailed, match=r"more than 0\.2 s"):
         runner.result(0.2)
     until(lambda: not runner.alive())
 
 
 def test_an_app_that_raises_fails_the_job_and_its_text_stays_in_the_log() -> None:
-    runner = RunnerProcess(_job("no such strategy"), _never, extra_env=ROOT)
+    runner = RunnerProcess(_job("no such strategy"), _never, start=STARTED)
     with pytest.raises(JobFailed, match="raised KeyError") as failure:
         runner.result(30)
     assert "no such strategy" not in str(failure.value)
@@ -189,7 +191,7 @@ def test_an_ask_that_cannot_be_put_is_a_failed_reply_and_the_strategy_goes_on() 
         return future
 
     events: list[RunnerEvent] = []
-    state = RunnerProcess(_job("fedavg", rounds=1), ask, on_event=events.append, extra_env=ROOT).result(30)
+    state = RunnerProcess(_job("fedavg", rounds=1), ask, on_event=events.append, start=STARTED).result(30)
     assert not state.array_records["model"]
     assert any("is not connected" in str(event.data.get("text")) for event in events)
 

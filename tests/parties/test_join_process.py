@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from inbond.errors import JobFailed
-from parties.join_process import JoinProcess
+from parties.join_process import JoinProcess, join_child
 from protocols.errors import PeerViolation
 from protocols.join.shares import open_table
 from protocols.join.terms import ROUNDS, Engine, JoinTerms
+from protocols.psi.items import distinct
 
 MEMORY = 8 << 30
 ITEMS = [b"key %d" % number for number in range(60)]
@@ -33,10 +34,10 @@ def terms(engine: Engine, **changes: Any) -> JoinTerms:
 @contextmanager
 def pair(engine: Engine, **changes: int) -> Iterator[tuple[JoinProcess, JoinProcess]]:
     """An attribute side with keys 0 to 39 and a value side with keys 20 to 59."""
-    left, right = JoinProcess(60.0, MEMORY), JoinProcess(60.0, MEMORY)
+    left, right = JoinProcess(60.0, join_child(MEMORY)), JoinProcess(60.0, join_child(MEMORY))
     try:
-        left.open("b", terms(engine, **changes), ITEMS[:40], GROUPS, np.ones((40, 1), np.int64))
-        right.open("a", terms(engine, **changes), ITEMS[20:], None, AMOUNTS)
+        left.open("b", terms(engine, **changes), distinct(ITEMS[:40]), GROUPS, np.ones((40, 1), np.int64))
+        right.open("a", terms(engine, **changes), distinct(ITEMS[20:]), None, AMOUNTS)
         yield left, right
     finally:
         left.kill()
@@ -81,9 +82,9 @@ def test_a_set_ten_times_the_agreed_one_ends_the_join_at_both() -> None:
     """Attack 7: whoever blows its set up is stopped by itself, or else by its counterpart."""
     with pair("ot") as (left, right):
         with pytest.raises(JobFailed, match="larger than agreed"):
-            left.open("c", terms("ot", largest=(4, 4)), ITEMS[:40], GROUPS, np.ones((40, 1), np.int64))
+            left.open("c", terms("ot", largest=(4, 4)), distinct(ITEMS[:40]), GROUPS, np.ones((40, 1), np.int64))
         opening = left.step("b", 1, None)
-        right.open("c", terms("ot", largest=(4, 64)), ITEMS[20:], None, AMOUNTS)
+        right.open("c", terms("ot", largest=(4, 64)), distinct(ITEMS[20:]), None, AMOUNTS)
         right.step("c", 1, None)
         with pytest.raises(PeerViolation, match="announced size is not allowed"):
             right.step("c", 2, opening)
@@ -91,7 +92,7 @@ def test_a_set_ten_times_the_agreed_one_ends_the_join_at_both() -> None:
 
 def test_rows_beyond_what_the_contract_says_are_this_partys_own_fault() -> None:
     with pair("ot") as (left, _), pytest.raises(JobFailed, match="left column passes its limit"):
-        left.open("c", terms("ot"), ITEMS[:40], GROUPS, np.full((40, 1), 2, np.int64))
+        left.open("c", terms("ot"), distinct(ITEMS[:40]), GROUPS, np.full((40, 1), 2, np.int64))
 
 
 def test_a_process_that_is_gone_is_told_in_one_line() -> None:

@@ -8,6 +8,7 @@ from inbond.joined_query import JoinLayout, Rows
 from policies.plan import JoinPlan
 from policies.query.compiled import Keyed
 from protocols.join.terms import JoinTerms
+from protocols.psi.items import Keys
 from tests.simulated.market import CONTRACTS, Market
 
 JOINED = "orders o JOIN payments p ON o.order_id = p.order_ref"
@@ -32,14 +33,20 @@ def layout_of(market: Market, sql: str, attributes: int) -> JoinLayout:
 
 def in_the_clear(layout: JoinLayout, left: Rows, right: Rows) -> NDArray[np.int64]:
     """What the shares of one pair add up to."""
-    items, columns = layout.value_columns(right)
-    at = {item: index for index, item in enumerate(items)}
+    keys, columns = layout.value_columns(right)
+    at = {item: index for index, item in enumerate(_items(keys))}
     cells = np.zeros((1, layout.attribute.size, len(layout.outputs)), np.int64)
-    for item, group, weights in zip(left.items, left.groups, left.values, strict=True):
+    for item, group, weights in zip(_items(left.keys), left.groups, left.values, strict=True):
         if item in at:
             cells[0, group] += [weights[one] * columns[at[item], other] for one, other in layout.outputs]
     table: NDArray[np.int64] = layout.placed(cells.view(np.uint64)).view(np.int64)[0]
     return table
+
+
+def _items(keys: Keys) -> list[bytes]:
+    """The item of each row."""
+    found: list[bytes] = keys.items.take(keys.rows).to_pylist()
+    return found
 
 
 @pytest.mark.parametrize("attributes", [0, 1])
@@ -57,8 +64,8 @@ def test_values_are_counted_once_by_the_side_that_has_them(market: Market) -> No
     (found, *_), firms = (market.run(side) for side in layout.query.sides)
     keyed = layout.attribute.keyed(found)
     rows = layout.gather(keyed)
-    there = {item for one in firms for item in layout.gather(layout.value.keyed(one)).items}
-    counted = layout.count_once(keyed, rows.of, np.array([item in there for item in rows.items]))
+    there = {item for one in firms for item in _items(layout.gather(layout.value.keyed(one)).keys)}
+    counted = layout.count_once(keyed, rows.of, np.array([item in there for item in _items(rows.keys)]))
     one_merchant = market.connection.sql(
         "SELECT o.country, COUNT(DISTINCT o.customer) AS n FROM orders_m1 o JOIN payments p ON o.order_id = p.order_ref"
         " WHERE o.country IS NOT NULL GROUP BY 1"
@@ -74,7 +81,7 @@ def test_rows_without_a_key_or_of_nobody_count_nothing(market: Market) -> None:
     groups, values = np.zeros(2, np.int64), np.ones((2, len(layout.attribute.columns)), np.int64)
     keyed = Keyed((["", "  "],), groups, values, (["u", "v"],))
     rows = layout.gather(keyed)
-    assert (rows.items, rows.of.tolist()) == ([], [-1, -1])
+    assert (_items(rows.keys), rows.of.tolist()) == ([], [-1, -1])
     assert not layout.count_once(keyed, rows.of, np.zeros(0, np.bool_)).any()
 
 

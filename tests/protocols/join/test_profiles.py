@@ -37,7 +37,7 @@ def test_lists_are_the_different_sets_of_rows(rows: list[tuple[int, int, int]], 
     found = profiles(table_of(rows), minimum)
     assert found.count == len(kept)
     for number in range(found.count):
-        own = {int(found.keys[i].split()[1]) for i in np.flatnonzero(found.of == number)}
+        own = {int(found.keys[i].as_py().split()[1]) for i in np.flatnonzero(found.of == number)}
         part = slice(int(found.first[number]), int(found.last[number]))
         rows_held = frozenset(zip(found.groups[part].tolist(), found.weights[part, 0].tolist(), strict=True))
         assert kept[rows_held] == own
@@ -47,7 +47,7 @@ def test_lists_are_the_different_sets_of_rows(rows: list[tuple[int, int, int]], 
 
 def test_entries_are_the_rows_of_the_list_at_each_position() -> None:
     found = profiles(table_of([(0, 0, 1), (1, 1, 2), (1, 3, -1), (2, 0, 1)]), 1)
-    of = {key: int(number) for key, number in zip(found.keys, found.of, strict=True)}
+    of = {key: int(number) for key, number in zip(found.keys.to_pylist(), found.of, strict=True)}
     one, two = of[b"item 0"], of[b"item 1"]
     assert of[b"item 2"] == one
     entries = found.entries(np.array([-1, two, one, -1, two]))

@@ -11,7 +11,7 @@ from protocols.join.roles import AttributeSide, ValueSide
 from protocols.join.table import Table
 from protocols.join.terms import MODULI, ROUNDS, JoinTerms
 from protocols.packing import U64
-from protocols.psi.items import I64
+from protocols.psi.items import I64, distinct
 from tests.protocols.join.pairs import HIDDEN, TERMS, Pair, items, many_to_one, talk
 
 ENGINES = pytest.mark.parametrize("terms", [TERMS, HIDDEN], ids=["ot", "ec-hidden"])
@@ -73,7 +73,7 @@ def _lists_seen(pair: Pair) -> I64:
     """What the holder of the lists finds at each position, -1 for nothing: matching alone, without the values."""
     table = Table.of(pair.terms, items(pair.keys), pair.groups, pair.left)
     a = HiddenAttribute(pair.terms, table, os.urandom, None)
-    b = HiddenValue(pair.terms, items(pair.others), os.urandom, None)
+    b = HiddenValue(pair.terms, distinct(items(pair.others)).items, os.urandom, None)
     (a_offer, a_raise), (b_offer,) = a.steps, b.steps
     assert a_offer is not None
     assert a_raise is not None

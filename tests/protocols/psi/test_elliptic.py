@@ -93,7 +93,7 @@ def test_each_variant_finds_exactly_the_intersection(
 def test_items_that_repeat_after_normalisation_count_once() -> None:
     left, rows_left = distinct(encode([" Ann@x.org", "ann@X.org", None, "bob@x.org", "no address"], "email/1"))
     right, _ = distinct(encode(["ANN@x.org", "eve@x.org"], "email/1"))
-    outcome, _ = run(Terms(SESSION, 2, 2), left, right)
+    outcome, _ = run(Terms(SESSION, 2, 2), left.to_pylist(), right.to_pylist())
     assert outcome.members is not None
     assert [row for row, item in enumerate(rows_left) if item in outcome.members] == [0, 1]
 
