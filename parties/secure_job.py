@@ -11,7 +11,6 @@ import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-from inbond.cipher_process import CipherProcess
 from inbond.records import blob_record, octets, settings, texts
 from inbond.roster import Roster, read_roster
 from inbond.signed_box import BoxLabel, seal_signed
@@ -20,7 +19,6 @@ from parties.job_steps import JobSteps
 from parties.secure_session import SecureSession
 from parties.sum_keys import OwnersKey, SharedKey, SumKey
 from protocols.errors import PeerViolation
-from protocols.params import SHARED_2048
 from protocols.secure_sum import SumSpec
 
 NO_REALS: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -57,7 +55,7 @@ class SecureJob(JobSteps):
             raise PeerViolation("the roster of a job never changes", where="query.start")
         self._roster = self._read(tokens)
         self.context.vault.put("roster", json.dumps(tokens).encode())
-        key = self._make_key() if self.leads and self.shares_key else None
+        key = self.shared_key.make() if self.leads and self.shares_key else None
         token, boxes = self.session.echo(key)
         reply = RecordDict({"roster": settings(echo=[token], readers=sorted(boxes))})
         reply["boxes"] = ConfigRecord(dict(boxes))
@@ -65,15 +63,6 @@ class SecureJob(JobSteps):
 
     def _read(self, tokens: list[str]) -> Roster:
         return read_roster(tokens, self.context.job, self.context.plan, self.context.trust(), self.context.clock())
-
-    def _make_key(self) -> bytes:
-        kept = self.context.vault.get("key")
-        if kept is not None:
-            return kept
-        with CipherProcess(SHARED_2048) as cipher:
-            key = cipher.generate().secret
-        self.context.vault.put("key", key)
-        return key
 
     def confirm(self, content: RecordDict) -> None:
         """Check every party's roster echo and take the job key; before the first contribution."""

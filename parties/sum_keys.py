@@ -35,40 +35,58 @@ class SumKey(Protocol):
         """The joint sum that a step's content carries; raises PeerViolation."""
 
 
-class SharedKey:
-    """The job key that all parties hold; it lies in the job's vault under `key`."""
+class _Key:
+    """A key in the job's vault under `name`, and the process that works with it."""
 
-    params = SHARED_2048
+    params: BfvParams
+    name: str
 
     def __init__(self, context: JobContext, processes: ExitStack) -> None:
         self._context, self._processes = context, processes
-        self._cipher: CipherProcess | None = None
+        self._process: CipherProcess | None = None
+        self._loaded = False
+
+    def ready(self) -> CipherProcess:
+        """Start the process, for it takes a while; it has no key yet, unless it made it."""
+        if self._process is None:
+            self._process = self._processes.enter_context(CipherProcess(self.params))
+        return self._process
 
     def cipher(self) -> CipherProcess:
-        """The process that holds the job key."""
-        if self._cipher is None:
-            self._cipher = _loaded(self._context, self._processes, self.params, "key")
-        return self._cipher
+        """The process, with the key."""
+        if not self._loaded:
+            key = self._context.vault.get(self.name)
+            if key is None:
+                raise PeerViolation("a step came before its key", where=self.name)
+            self.ready().load_key(key)
+            self._loaded = True
+        return self.ready()
+
+
+class SharedKey(_Key):
+    """The job key that all parties hold."""
+
+    params, name = SHARED_2048, "key"
+
+    def make(self) -> bytes:
+        """Make the key and put it away, unless it is there from before a crash."""
+        kept = self._context.vault.get(self.name)
+        if kept is not None:
+            return kept
+        key = self.ready().generate().secret
+        self._loaded = True
+        self._context.vault.put(self.name, key)
+        return key
 
     def open(self, spec: SumSpec, content: RecordDict) -> SumResult:
         """Decrypt and check the sum in the content's `sum`."""
         return open_sum(spec, self.cipher().decrypt(blob(content, "sum", MAX_BLOB)))
 
 
-class OwnersKey:
-    """The owner's public key; it came with the admission and lies in the vault under `sum_key`."""
+class OwnersKey(_Key):
+    """The owner's public key, which only encrypts; it came with the admission."""
 
-    params = PUBLIC_4096
-
-    def __init__(self, context: JobContext, processes: ExitStack) -> None:
-        self._context, self._processes = context, processes
-        self._cipher: CipherProcess | None = None
-
-    def cipher(self) -> CipherProcess:
-        """A process that can only encrypt."""
-        if self._cipher is None:
-            self._cipher = _loaded(self._context, self._processes, self.params, "sum_key")
-        return self._cipher
+    params, name = PUBLIC_4096, "sum_key"
 
     def open(self, spec: SumSpec, content: RecordDict) -> SumResult:
         """Check the slots that the owner opened for this party, in the content's `opened`."""
@@ -84,12 +102,3 @@ class OwnersKey:
         if len(slots) != spec.rows * spec.parameters.degree * 8:
             raise PeerViolation("the opened sum has another size than was described", where=spec.step)
         return open_sum(spec, np.frombuffer(slots, np.uint64).reshape(spec.rows, spec.parameters.degree))
-
-
-def _loaded(context: JobContext, processes: ExitStack, params: BfvParams, name: str) -> CipherProcess:
-    key = context.vault.get(name)
-    if key is None:
-        raise PeerViolation("a step came before its key", where=name)
-    cipher = processes.enter_context(CipherProcess(params))
-    cipher.load_key(key)
-    return cipher
