@@ -12,6 +12,7 @@ import typer
 
 from federation.client import Proposed, Researcher
 from federation.explaining import print_plan
+from inbond.acting import decided
 from inbond.approvals import sign_approval
 from inbond.config import read_text
 from inbond.console import emit, facts, table
@@ -98,6 +99,7 @@ def approve_file(
 
 
 @app.command("accept-policies")
+@decided("accept-policies", role=None)
 def accept(
     home: Home = DEFAULT_HOME,
     *,

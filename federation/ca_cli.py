@@ -24,6 +24,7 @@ from federation.ca_home import (
     Office,
     Organisation,
     UnlockSetting,
+    decided,
     named,
     open_authority,
     recorder,
@@ -132,6 +133,7 @@ def status(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK,
 
 
 @app.command()
+@decided("ca invite")
 def invite(
     name: Annotated[str, typer.Argument(help="coordinator, party/<name> or user/<name>.")],
     home: Home = DEFAULT_HOME,
@@ -166,6 +168,7 @@ def invite(
 
 
 @app.command()
+@decided("ca revoke")
 def revoke(
     target: Annotated[str, typer.Argument(help="A name such as party/p1 (for ever), or a serial in hex.")],
     home: Home = DEFAULT_HOME,
@@ -196,6 +199,7 @@ def list_members(
 
 
 @app.command()
+@decided("ca sign")
 def sign(
     requests: Annotated[Path, typer.Argument(help="File with the node's two requests (TLS, signing) in PEM.")],
     name: Annotated[str, typer.Argument(help="coordinator, party/<name> or user/<name>.")],
@@ -226,6 +230,7 @@ def sign(
 
 
 @app.command()
+@decided("ca rotate")
 def rotate(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK, json: Json = False) -> None:
     """Make the next CA certificate; members learn it as they renew, and it signs from 48 hours on."""
     made = open_authority(home, unlock).rotate()

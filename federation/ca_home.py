@@ -1,8 +1,10 @@
 """What the commands of an authority's operator share: its folder, its unlock, its evidence, its output."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,8 @@ from compliance.audit.entry import Entry, EntryType
 from compliance.audit.log import AuditLog
 from federation.authority import KEYS, LEAF_LIFETIME, Authority, Record
 from federation.logins import REFUSED
+from inbond.acting import Place, decided_at
+from inbond.config import authority_people
 from inbond.console import emit, facts
 from inbond.enrolment import utc_now
 from inbond.keystore import KeyStore, Unlock
@@ -46,12 +50,35 @@ def recorder(home: Path, unlock: str) -> Record:
         keystore = KeyStore.open(home / KEYS, unlocked(unlock, home))
         name = str(details.get("id") or details.get("target") or details.get("trust_domain") or "authority")
         kind = EntryType.REFUSAL if event == REFUSED else EntryType.CERTIFICATE
-        with AuditLog.open(home / "audit.db", LOG_ORIGIN, keystore.signing_key) as log:
-            data: dict[str, Any] = {"event": event, **{key: str(value) for key, value in details.items()}}
-            log.append(Entry(kind, utc_now(), "authority", None, name, data))
-            log.checkpoint()
+        _append(home, keystore, kind, name, {"event": event, **{key: str(value) for key, value in details.items()}})
 
     return record
+
+
+def _append(home: Path, keystore: KeyStore, kind: EntryType, subject: str, data: Mapping[str, Any]) -> None:
+    """One entry in the authority's own evidence log, and a checkpoint over it."""
+    with AuditLog.open(home / "audit.db", LOG_ORIGIN, keystore.signing_key) as log:
+        log.append(Entry(kind, utc_now(), "authority", None, subject, dict(data)))
+        log.checkpoint()
+
+
+@contextmanager
+def _at_authority(given: Mapping[str, Any]) -> Iterator[Place]:
+    """The authority that a command's `home` and `unlock` name."""
+    home: Path = given["home"]
+    authority = Authority.open(home, unlocked(given["unlock"], home))
+    yield Place(
+        home,
+        SpiffeId(authority.trust_domain, "/authority"),
+        authority_people(home).organisation,
+        trust=authority.trust(),
+        keystore=authority.keystore,
+        record=partial(_append, home, authority.keystore),
+    )
+
+
+decided = partial(decided_at, _at_authority)
+"""A command at an authority's folder: decided before it does anything (`inbond.acting`)."""
 
 
 def unlocked(setting: str, home: Path) -> Unlock:

@@ -16,6 +16,7 @@ from federation.ca_home import (
     Office,
     Organisation,
     UnlockSetting,
+    decided,
     named,
     open_authority,
     recorder,
@@ -41,6 +42,7 @@ Pairs = list[str] | None
 
 
 @people.command()
+@decided("ca card")
 def card(
     out: Annotated[Path, typer.Option("--out", help="The file to hand to people.")],
     home: Home = DEFAULT_HOME,
@@ -68,6 +70,7 @@ def card(
 
 
 @people.command()
+@decided("ca release")
 def release(
     name: Annotated[str, typer.Argument(help="A person's name, such as user/rosa.")],
     home: Home = DEFAULT_HOME,
@@ -82,6 +85,7 @@ def release(
 
 
 @oidc.command("set")
+@decided("ca oidc set")
 def set_provider(
     home: Home = DEFAULT_HOME,
     *,
@@ -143,6 +147,7 @@ def check(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @oidc.command("remove")
+@decided("ca oidc remove")
 def remove_provider(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK, json: Json = False) -> None:
     """Trust no provider any more; certificates of earlier logins live on until they end."""
     issuer = _provider(home).issuer
@@ -152,6 +157,7 @@ def remove_provider(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAUL
 
 
 @accounts.command()
+@decided("ca account add")
 def add(
     name: AccountName,
     home: Home = DEFAULT_HOME,
@@ -191,6 +197,7 @@ def list_accounts(home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_
 
 
 @accounts.command("remove")
+@decided("ca account remove")
 def remove_account(
     name: AccountName, home: Home = DEFAULT_HOME, *, unlock: UnlockSetting = DEFAULT_UNLOCK, json: Json = False
 ) -> None:

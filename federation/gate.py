@@ -63,14 +63,7 @@ class Gate:
         said: _Said = (str(person.spiffe_id), role, call, job, effect)
         if self._said(said):
             return
-        data = {
-            "call": call,
-            "role": role,
-            "effect": effect,
-            "policies": list(decision.determining),
-            "errors": list(decision.errors),
-            "fingerprint": decision.fingerprint,
-        }
+        data = {"call": call, "role": role, **decision.logged()}
         kind = EntryType.DECISION if decision.permitted else EntryType.REFUSAL
         self._node.record(kind, job=job or None, subject=str(person.spiffe_id), data=data)
         self._remember(said)

@@ -445,14 +445,7 @@ class JobManager:
         hops = self._way(token, order, plan)
         decision = self.decide(order, plan, hops)
         kind = EntryType.DECISION if decision.permitted else EntryType.REFUSAL
-        data = {
-            "effect": decision.effect.value,
-            "policies": list(decision.determining),
-            "errors": list(decision.errors),
-            "fingerprint": decision.fingerprint,
-            "plan": plan.digest(),
-            "way": fitting([hop.payload() for hop in hops]),
-        }
+        data = {**decision.logged(), "plan": plan.digest(), "way": fitting([hop.payload() for hop in hops])}
         self._node.record(kind, job=order.jti, subject=order.iss, data=data)
         return [] if decision.permitted else list(explain(decision))
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from compliance.agreements import FILE, AgreementStore, Kept, Taken
+from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, facts, note, table
 from inbond.endorsed import check_endorsed
@@ -35,6 +36,7 @@ Name = Annotated[str, typer.Argument(help="The agreement's id, or its first char
 
 
 @app.command()
+@decided("agreement propose")
 def propose(
     terms: Annotated[Path, typer.Argument(help="The terms, YAML or JSON (docs/agreements.md).")],
     home: Home = DEFAULT_HOME,
@@ -49,12 +51,14 @@ def propose(
 
 
 @app.command()
+@decided("agreement sign")
 def sign(file: Signed, home: Home = DEFAULT_HOME, *, out: Out, approval: Approvals = None, json: Json = False) -> None:
     """Sign what another side sent (read it first: `show FILE`), and write the file with all signatures."""
     _speak(home, _read(file), "agree", out, json, approval)
 
 
 @app.command()
+@decided("agreement revoke")
 def revoke(name: Name, home: Home = DEFAULT_HOME, *, out: Out, json: Json = False) -> None:
     """End an agreement: here at once and for good, at the other sides when they `receive` the file."""
     with _opened(home) as (node, store):
@@ -63,6 +67,7 @@ def revoke(name: Name, home: Home = DEFAULT_HOME, *, out: Out, json: Json = Fals
 
 
 @app.command()
+@decided("agreement receive")
 def receive(file: Signed, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Take up the signatures and revocations in a file that another side sent, without signing anything."""
     with _opened(home) as (node, store):
@@ -126,7 +131,6 @@ def show(
 
 @contextmanager
 def _opened(home: Path) -> Iterator[tuple[Node, AgreementStore]]:
-    load_role(home, "party")
     node = Node.open(home)
     try:
         with AgreementStore.open(home / FILE, telling(node)) as store:

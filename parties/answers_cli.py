@@ -5,10 +5,11 @@ from typing import Any
 
 import typer
 
+from inbond.acting import decided
 from inbond.answer_view import show_answer
 from inbond.console import emit, table
 from inbond.job_options import SHORT, Force, Job, Out
-from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.member_cli import DEFAULT_HOME, Home, Json
 from inbond.node import Node
 from inbond.result_files import check_out
 from parties.answers import Answers, KeptAnswer
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Answers of joins that this party r
 
 
 @app.command("list")
+@decided("party answers list")
 def show_all(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Every answer that came here, the newest first."""
     rows = [_row(kept) for kept in _answers(home).all()]
@@ -29,6 +31,7 @@ def show_all(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
+@decided("party answers show")
 def show(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, force: Force = False, json: Json = False) -> None:
     """One answer: its released groups."""
     check_out(out, "query", force=force)
@@ -36,7 +39,6 @@ def show(job: Job, home: Home = DEFAULT_HOME, *, out: Out = None, force: Force =
 
 
 def _answers(home: Path) -> Answers:
-    load_role(home, "party")
     node = Node.open(home, audit=False)
     return Answers(node.home, node.keystore)
 

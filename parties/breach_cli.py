@@ -11,6 +11,7 @@ import typer
 from compliance.breach_terms import built_in_terms
 from compliance.breaches import Breach, BreachStore, Said
 from compliance.counters import FILE
+from inbond.acting import decided
 from inbond.console import emit, table
 from inbond.errors import ConfigError
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
@@ -28,6 +29,7 @@ Words = Annotated[str, typer.Option("--say", help="A reference or a reason, nami
 
 
 @app.command("open")
+@decided("law breach open")
 def open_breach(
     what: Annotated[str, typer.Argument(help="What happened, in words that name nobody.")],
     home: Home = DEFAULT_HOME,
@@ -86,6 +88,7 @@ def show(number: Number, home: Home = DEFAULT_HOME, *, json: Json = False) -> No
 
 
 @app.command()
+@decided("law breach done")
 def done(
     number: Number,
     duty: DutyName,
@@ -96,23 +99,22 @@ def done(
     json: Json = False,
 ) -> None:
     """Say that a duty was done, with its reference."""
-    load_role(home, "party")
     with _opened(home) as store:
         _show(store.act(number, duty, say, at=_time(at)), json)
 
 
 @app.command("not-needed")
+@decided("law breach not-needed")
 def not_needed(number: Number, duty: DutyName, home: Home = DEFAULT_HOME, *, say: Words, json: Json = False) -> None:
     """Say that a duty does not apply, with the reason."""
-    load_role(home, "party")
     with _opened(home) as store:
         _show(store.act(number, duty, say, needed=False), json)
 
 
 @app.command()
+@decided("law breach close")
 def close(number: Number, home: Home = DEFAULT_HOME, *, say: Words, json: Json = False) -> None:
     """Close a breach of which every duty is done or not needed, with a finding."""
-    load_role(home, "party")
     with _opened(home) as store:
         _show(store.close_breach(number, say), json)
 

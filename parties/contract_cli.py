@@ -14,11 +14,12 @@ import typer
 from compliance.audit.entry import EntryType
 from compliance.law_cli import DIFFERS
 from compliance.law_files import law_of
+from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, facts, note, table
 from inbond.contract_files import place, read_any_contract, read_contract
 from inbond.errors import ConfigError
-from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.member_cli import DEFAULT_HOME, Home, Json
 from inbond.node import Node, utc_now
 from policies.contract import is_date
 from policies.contract_diff import Change, changes
@@ -78,6 +79,7 @@ def diff(
 
 
 @app.command()
+@decided("contract sign")
 def sign(
     file: Annotated[Path, typer.Argument(help="One of this party's data contracts.")],
     home: Home = DEFAULT_HOME,
@@ -86,7 +88,6 @@ def sign(
     json: Json = False,
 ) -> None:
     """Sign what is published of a contract with this party's key, and write the signature beside it."""
-    load_role(home, "party")
     contract, path = read_contract(file), out or file.with_name(file.name + SUFFIX)
     node = Node.open(home)
     try:

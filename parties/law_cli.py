@@ -15,6 +15,7 @@ import typer
 from compliance.counters import FILE, CounterLedger
 from compliance.counters_flow import HEADINGS, Flow
 from compliance.law_cli import app as questions
+from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, table
 from inbond.errors import ConfigError
@@ -29,6 +30,7 @@ app.add_typer(breaches, name="breach")
 
 
 @app.command("begin-counters")
+@decided("law begin-counters")
 def begin(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Start this party's counters at nothing; then state what left it this year by other ways (`sent`)."""
     with _opened(home) as node:
@@ -52,6 +54,7 @@ def counters(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
+@decided("law sent")
 def sent(
     heading: Annotated[str, typer.Argument(help=f"One of {', '.join(HEADINGS)}.")],
     people: Annotated[int | None, typer.Argument(help="How many, at most; nobody can tell them apart.", min=0)] = None,
@@ -84,7 +87,6 @@ def _people(number: int | None, file: Path | None) -> list[bytes] | int:
 
 @contextmanager
 def _opened(home: Path) -> Iterator[Node]:
-    load_role(home, "party")
     node = Node.open(home)
     try:
         yield node

@@ -11,6 +11,7 @@ import typer
 
 from compliance.law_store import FILE, Tell
 from compliance.records import Record, RecordStore
+from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, facts, table
 from inbond.errors import ConfigError
@@ -23,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="Records of evidence: transfer tool
 
 
 @app.command()
+@decided("record add")
 def add(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Records, one in each file, YAML or JSON.")],
     home: Home = DEFAULT_HOME,
@@ -33,7 +35,6 @@ def add(
     json: Json = False,
 ) -> None:
     """Keep records, and say so in the evidence log. One that cannot be read, and none is kept."""
-    load_role(home, "party")
     evidence = [load_evidence(read_text(file, "a record in UTF-8"), str(file)) for file in files]
     if document is not None and len(files) > 1:
         raise ConfigError("one document and several records", where="--document", right="one record at a time")
@@ -79,6 +80,7 @@ def show_all(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
+@decided("record expire")
 def expire(
     record: Annotated[str, typer.Argument(help="The record's id, or its first characters.")],
     home: Home = DEFAULT_HOME,
@@ -86,7 +88,6 @@ def expire(
     json: Json = False,
 ) -> None:
     """End a record before its time: from now on it is as good as none."""
-    load_role(home, "party")
     with opened(home) as tell, RecordStore.open(home / FILE, tell) as store:
         _show(store.expire(record), json)
 

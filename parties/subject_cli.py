@@ -15,10 +15,11 @@ import typer
 from compliance.errors import LawStoreUnavailable
 from compliance.subject_terms import subject_terms
 from compliance.subjects import EVERY, FILE, Act, Kind, Request, SubjectRegistry
+from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, facts, table
 from inbond.errors import ConfigError
-from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.member_cli import DEFAULT_HOME, Home, Json
 from inbond.node import Node, utc_now
 from parties.cohorts import Took, again, took_part
 from parties.withheld import opened_registry, seal_of
@@ -31,6 +32,7 @@ Person = Annotated[str, typer.Argument(metavar="ID", help="The person's id, as i
 
 
 @app.command()
+@decided("subject consent")
 def consent(
     people: People = None, home: Home = DEFAULT_HOME, *, purpose: Purpose = EVERY, ids: Ids = None, json: Json = False
 ) -> None:
@@ -39,6 +41,7 @@ def consent(
 
 
 @app.command()
+@decided("subject withdraw")
 def withdraw(
     people: People = None, home: Home = DEFAULT_HOME, *, purpose: Purpose = EVERY, ids: Ids = None, json: Json = False
 ) -> None:
@@ -47,6 +50,7 @@ def withdraw(
 
 
 @app.command("object")
+@decided("subject object")
 def object_to(
     people: People = None, home: Home = DEFAULT_HOME, *, purpose: Purpose = EVERY, ids: Ids = None, json: Json = False
 ) -> None:
@@ -55,12 +59,14 @@ def object_to(
 
 
 @app.command()
+@decided("subject erase")
 def erase(people: People = None, home: Home = DEFAULT_HOME, *, ids: Ids = None, json: Json = False) -> None:
     """Keep that people are erased: no job reads them any more, whatever is left of them in the tables."""
     _say(Act.ERASE, people, ids, EVERY, home, json)
 
 
 @app.command()
+@decided("subject lift")
 def lift(
     people: People = None, home: Home = DEFAULT_HOME, *, purpose: Purpose = EVERY, ids: Ids = None, json: Json = False
 ) -> None:
@@ -69,9 +75,9 @@ def lift(
 
 
 @app.command()
+@decided("subject counts")
 def counts(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """How many statements there are, by what they say and of which purpose."""
-    load_role(home, "party")
     rows: list[dict[str, Any]] = []
     with _looking(home) as (_, registry):
         if registry is not None:
@@ -88,9 +94,9 @@ def counts(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
+@decided("subject show")
 def show(person: Person, home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """What is kept of one person, and in which jobs the person's data were."""
-    load_role(home, "party")
     whom = _one(person)
     with _looking(home) as (node, registry):
         said = registry.of(whom) if registry is not None else []
@@ -112,6 +118,7 @@ def show(person: Person, home: Home = DEFAULT_HOME, *, json: Json = False) -> No
 
 
 @app.command()
+@decided("subject retrain")
 def retrain(
     person: Person,
     out: Annotated[Path, typer.Option(help="The folder for the job files.")],
@@ -120,7 +127,6 @@ def retrain(
     json: Json = False,
 ) -> None:
     """Write a job file for every training that a person's data were in, for its owner to run it again without."""
-    load_role(home, "party")
     whom = _one(person)
     with _looking(home) as (node, registry):
         jobs = [one for one in took_part(node, registry, whom) if one.kind == "train" and one.was_in]
@@ -137,6 +143,7 @@ def retrain(
 
 
 @app.command()
+@decided("subject request")
 def request(
     person: Person,
     kind: Annotated[Kind, typer.Option(help="What the person asks for.")],
@@ -153,9 +160,9 @@ def request(
 
 
 @app.command()
+@decided("subject requests")
 def requests(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
     """Every request, the most urgent first."""
-    load_role(home, "party")
     rows: list[dict[str, Any]] = []
     with _looking(home) as (_, registry):
         if registry is not None:
@@ -169,6 +176,7 @@ def requests(home: Home = DEFAULT_HOME, *, json: Json = False) -> None:
 
 
 @app.command()
+@decided("subject answer")
 def answer(
     number: Annotated[int, typer.Argument(help="The request's number.")],
     outcome: Annotated[str, typer.Argument(help="granted or refused.")],
@@ -261,7 +269,6 @@ def _show_request(one: Request, json: bool) -> None:
 
 @contextmanager
 def _changing(home: Path) -> Iterator[SubjectRegistry]:
-    load_role(home, "party")
     node = Node.open(home)
     try:
         with opened_registry(node) as registry:

@@ -164,6 +164,15 @@ class Decision:
             obligations=tuple(dict.fromkeys(duty for one in decisions for duty in one.obligations)),
         )
 
+    def logged(self) -> dict[str, Any]:
+        """What an evidence log keeps of it."""
+        return {
+            "effect": self.effect.value,
+            "policies": list(self.determining),
+            "errors": list(self.errors),
+            "fingerprint": self.fingerprint,
+        }
+
     @property
     def permitted(self) -> bool:
         """Whether to go on: a permit, for a reason, without a policy that failed to evaluate."""

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from inbond.errors import ConfigError
 from policies.approval_rule import ApprovalRule
 
 FILE = "inbond.toml"
+M = TypeVar("M", bound=BaseModel)
 _SHOWN = 60  # characters of a wrong value that an error repeats
 
 
@@ -78,6 +79,14 @@ class ApprovalSection(_Section):
         return self
 
 
+class PeopleSection(_Section):
+    """Who acts at this node's own command line besides its keeper."""
+
+    organisation: str = Field(
+        "", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$", description="whose people may act here, each as their role allows"
+    )
+
+
 class NodeConfig(_Section):
     """The whole file."""
 
@@ -87,6 +96,13 @@ class NodeConfig(_Section):
     limits: LimitSection = LimitSection()  # type: ignore[call-arg]  # all fields have defaults
     life: LifeSection = LifeSection()  # type: ignore[call-arg]  # all fields have defaults
     approval: ApprovalSection = ApprovalSection()  # type: ignore[call-arg]  # all fields have defaults
+    people: PeopleSection = PeopleSection()  # type: ignore[call-arg]  # all fields have defaults
+
+
+class AuthorityConfig(_Section):
+    """The file in an authority's folder, which may be left out: everything else it keeps in its database."""
+
+    people: PeopleSection = PeopleSection()  # type: ignore[call-arg]  # all fields have defaults
 
 
 def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -125,19 +141,27 @@ def describe(error: ValidationError, where: str, overridden: Container[str] = ()
 
 def parse(text: str, *, where: str, environ: Mapping[str, str] | None = None) -> NodeConfig:
     """The configuration in `text`; raises ConfigError."""
-    try:
-        data: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML ({error})", where=where, right="mend the TOML, or restore the file") from None
+    data = _toml(text, where)
     overrides = _overrides(environ or {})
     for section, keys in overrides.items():
         if isinstance(data.setdefault(section, {}), dict):  # else the check below says what is wrong
             data[section].update(keys)
+    named = {_variable(section, key) for section, keys in overrides.items() for key in keys}
+    return _checked(NodeConfig, data, where, named)
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
     try:
-        return NodeConfig.model_validate(data)
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML ({error})", where=where, right="mend the TOML, or restore the file") from None
+
+
+def _checked(model: type[M], data: dict[str, Any], where: str, overridden: Container[str] = ()) -> M:
+    try:
+        return model.model_validate(data)
     except ValidationError as error:
-        named = {_variable(section, key) for section, keys in overrides.items() for key in keys}
-        raise describe(error, where, named) from None
+        raise describe(error, where, overridden) from None
 
 
 def read_text(path: Path, right: str) -> str:
@@ -158,6 +182,18 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
         raise ConfigError("no node here", where=str(path), right=right)
     text = read_text(path, "a TOML file in UTF-8")
     return parse(text, where=str(path), environ=environ if environ is not None else os.environ)
+
+
+def node_people(home: Path) -> PeopleSection:
+    """Who acts at the node in `home`, by its file alone: variables are set by whoever acts. Raises ConfigError."""
+    return load(home, {}).people
+
+
+def authority_people(home: Path) -> PeopleSection:
+    """Who acts at the authority in `home`; without a file nobody but its keeper. Raises ConfigError."""
+    path = home / FILE
+    text = read_text(path, "a TOML file in UTF-8") if path.exists() else ""
+    return _checked(AuthorityConfig, _toml(text, str(path)), str(path)).people
 
 
 def save(config: NodeConfig, home: Path) -> None:

@@ -218,6 +218,10 @@ class KeyStore:
         key = _derive(self._master, b"inbond data " + context.encode())
         return _open(key, data, context.encode(), where=context, right="data of this node and of this context")
 
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for `purpose` alone; the same each time, and nowhere on disk."""
+        return _derive(self._master, b"inbond derived " + purpose.encode())
+
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ConfigError("bad name of a secret", where=repr(name[:80]), right="a-z, 0-9, dot, underscore, hyphen")

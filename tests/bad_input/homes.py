@@ -64,16 +64,18 @@ def certified_home(
     lifetime: timedelta = timedelta(hours=8),
     age: timedelta = timedelta(),
     country: str = "",
+    organisation: str = "",
+    office: str = "",
 ) -> Path:
     """A node's folder as `init` and `join` leave it; its certificates are `age` old and live for `lifetime`.
 
-    They attest `country`, if any; the configuration says DE.
+    They attest `country`, `organisation` and `office`, if any; the configuration says DE.
     """
     addresses = AddressSection(coordinator=coordinator, authority="localhost:9", listen="")
     make_node(role, name, CONSORTIUM, "DE", home, addresses)
     keystore = KeyStore.open(home / "keys", Unlock.from_file(home / "keys" / "unlock.key"))
     path = role if role == "coordinator" else f"{role}/{name}"
-    standing = Standing(country=country)
+    standing = Standing(organisation, office, country)
     authority.certify(path, keystore, now=utc_now() - age, lifetime=lifetime, standing=standing).save(home / "certs")
     return home
 

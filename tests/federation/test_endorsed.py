@@ -23,7 +23,8 @@ from tests.bad_input.homes import CONSORTIUM, certified_home
 from tests.parties.test_agreement_cli import LASTING
 from tests.support.authority import TestAuthority
 
-RULES = "\n[approval.agreements]\npeople = 2\n\n[approval.policies]\npeople = 2\nhours = 1\n"
+AGREEMENTS = "\n[approval.agreements]\npeople = 2\n"
+POLICIES = "\n[approval.policies]\npeople = 2\nhours = 1\n"
 FORBID = (
     '@id("no-night")\n@reason("x")\n@article("x")\n@remedy("x")\nforbid (principal, action, resource) when { false };\n'
 )
@@ -36,12 +37,16 @@ def authority() -> TestAuthority:
 
 @pytest.fixture
 def party(authority: TestAuthority, tmp_path: Path) -> Path:
-    """Party m1, whose agreements and policies two officers must approve."""
+    """Party m1, whose agreements two officers must approve."""
     home = certified_home(authority, "party", "m1", tmp_path / "m1")
-    with (home / "inbond.toml").open("a") as file:
-        file.write(RULES)
+    _ask(home, AGREEMENTS)
     (tmp_path / "terms.yaml").write_text(LASTING)
     return home
+
+
+def _ask(home: Path, rule: str) -> None:
+    with (home / "inbond.toml").open("a") as file:
+        file.write(rule)
 
 
 def _approval(authority: TestAuthority, thing: Any, what: str, file: Path, name: str = "olga", **changes: Any) -> Path:
@@ -118,8 +123,11 @@ def test_a_node_runs_under_policies_that_were_accepted_and_no_others(
         finally:
             node.close()
 
+    _ask(party, POLICIES)
     with pytest.raises(Refused, match="nobody has accepted these policies"):
         checked()
+    refused = _propose(party, party.parent / "a.json")
+    assert "nobody has accepted these policies" in str(refused.exception), "nor is a command decided by others"
     (party / "policies").mkdir(exist_ok=True)
     (party / "policies" / "night.cedar").write_text(FORBID)
     what = policies_digest({"night.cedar": FORBID})
@@ -165,7 +173,7 @@ def test_a_person_signs_what_the_file_says(authority: TestAuthority, tmp_path: P
 
 def test_a_rule_that_no_node_could_meet_is_refused(party: Path) -> None:
     text = (party / "inbond.toml").read_text()
-    (party / "inbond.toml").write_text(text.replace("people = 2\n\n", "people = 2\nother_organisation = true\n\n"))
+    (party / "inbond.toml").write_text(text.replace("people = 2\n", "people = 2\nother_organisation = true\n"))
     with pytest.raises(ConfigError, match="leave `other_organisation` out"):
         Node.open(party)
 

@@ -23,7 +23,7 @@ from policies.request import (
     ObligationKind,
 )
 
-FILES = ("run", "use", "reveal", "receive", "call")
+FILES = ("run", "use", "reveal", "receive", "call", "act")
 ANY = '@id("a") @reason("r") @remedy("m") permit (principal, action, resource);'
 HOME = EntityRef("Consortium", "acme.example")
 ENGINE = Engine(load_baseline())
