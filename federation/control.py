@@ -105,7 +105,7 @@ class Control(control_pb2_grpc.ControlServicer):
 
     def _explain(self, request: wire.OrderRequest, caller: str) -> wire.ExplainReply:
         order = self._open(request, caller)
-        plan, decision, answers = self._jobs.explain(request.order, order, request.sum_key)
+        plan, decision, answers = self._jobs.verdicts.explain(request.order, order, request.sum_key)
         verdicts = [
             wire.PartyVerdict(party=party, problem=answer)
             if isinstance(answer, str)

@@ -15,7 +15,6 @@ import grpc
 import structlog
 
 from compliance.audit.entry import EntryType
-from compliance.errors import ComplianceError
 from federation.catalogue import read_catalogue
 from federation.control import Control
 from federation.gate import Gate
@@ -25,7 +24,7 @@ from federation.jobs import JobManager
 from federation.store import CoordinatorStore
 from inbond import codec, tls
 from inbond.endorsed import check_policies
-from inbond.errors import ConfigError, InbondError
+from inbond.errors import ConfigError, Errors
 from inbond.framing import GRPC_OPTIONS, Limits
 from inbond.memory import keep_freed_memory
 from inbond.messages import Request, request_id
@@ -35,9 +34,8 @@ from inbond.v1 import control_pb2_grpc
 from policies.bundle import load_baseline
 from policies.engine import Engine
 from policies.envelope import sign
-from policies.errors import InvalidIdentity, PolicyError
+from policies.errors import InvalidIdentity
 from policies.identity import PeerIdentity, SpiffeId, recheck
-from protocols.errors import ProtocolError
 
 log = structlog.get_logger(__name__)
 WELCOME_TYPE = "inbond-welcome+jws"
@@ -149,7 +147,7 @@ class Coordinator:
             for dataset, reason in entry.left_out.items():
                 self._note_left_out(party, dataset, reason)
             self.store.keep_catalogue(entry.party, token)
-        except (InbondError, PolicyError, ProtocolError, ComplianceError, TimeoutError, KeyError) as error:
+        except (*Errors, TimeoutError, KeyError) as error:
             log.warning("no catalogue", party=party, reason=str(error))
 
     def _note_left_out(self, party: str, dataset: str, reason: str) -> None:

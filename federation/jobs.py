@@ -10,8 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -19,42 +18,31 @@ import structlog
 from blake3 import blake3
 from flwr.app import RecordDict
 
-from compliance.audit.entry import EntryType, fitting
+from compliance.audit.entry import EntryType
 from compliance.errors import ComplianceError
 from federation.approvals import Approvals, approval_rules
-from federation.catalogue import PartyEntry, read_catalogue
 from federation.evidence_waits import EvidenceWaits, missing, refusing, silent
 from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
-from federation.planner import make_plan
-from federation.recipes import recipe_info
-from federation.runner import Asked, RunnerEvent, RunnerJob, RunnerProcess, runner_child
+from federation.runner import RunnerJob, RunnerProcess, runner_child
 from federation.secure_rounds import JOB, OWNER, RESULT
+from federation.steps import Running, Steps, request_of
 from federation.store import CoordinatorStore, JobRow
-from inbond import codec
-from inbond.errors import InbondError, JobFailed, Refused
-from inbond.messages import Reply, Request, request_id, size
+from federation.verdicts import Verdicts
+from inbond.errors import Errors, InbondError, JobFailed, Refused
 from inbond.node import Node, utc_now
-from inbond.orders import open_order, orderer
-from inbond.records import octets, settings, texts
-from inbond.roster import VERDICT_TYPE
+from inbond.orders import open_order
+from inbond.records import settings
 from inbond.spare import Spare
 from inbond.tokens import payload_of
-from policies.contract import PublishedContract
 from policies.document import Document, validate
 from policies.engine import Engine
-from policies.envelope import verify
 from policies.errors import InvalidInput, PolicyError
-from policies.explain import explain
-from policies.facts import Membership, Requester, admission_facts
 from policies.identity import PeerIdentity
 from policies.job import JobOrder
 from policies.job_state import FINAL_STATES, JobEvent, JobState, advance
 from policies.plan import Plan, load_plan
-from policies.regions import Hop, check_way, way
-from policies.request import Decision, Effect
 from policies.verdict import Verdict
-from protocols.errors import ProtocolError
 
 log = structlog.get_logger(__name__)
 APPS = {
@@ -64,40 +52,9 @@ APPS = {
     "plain-echo": "federation.echo:app",
 }
 RUNNER_TRIES = 4
-ADMISSION_SECONDS = 30.0
 AWAY_SECONDS = 1.0  # a link that comes back sooner was only moved, to a new certificate for example
 MAX_LIVE = 100_000  # jobs taken up at a start: more than people leave waiting
 LIVE = [state for state in JobState if state not in FINAL_STATES]
-Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
-
-
-@dataclass(slots=True)
-class Running:
-    """What exists of a job only while it runs: `digest` is the plan's, `kept` the requests that an earlier runner of
-    the job has had answered, `costs` what all its requests moved (as `CoordinatorStore.costs` has it).
-    """
-
-    order: JobOrder
-    plan: Plan
-    runner: RunnerProcess | None = None
-    ended: str = ""
-    complaint: str = ""
-    digest: str = field(init=False)
-    kept: set[str] = field(default_factory=set)
-    costs: dict[str, float] = field(default_factory=dict)
-    waiting_since: dict[str, float] = field(default_factory=dict)
-    told_away: set[str] = field(default_factory=set)
-    _counting: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.digest = self.plan.digest()
-
-    def count(self, up: int, down: int) -> None:
-        """Add one answered request to the costs, in bytes to and from a party."""
-        with self._counting:
-            self.costs["requests"] += 1
-            self.costs["bytes_to_parties"] += up
-            self.costs["bytes_from_parties"] += down
 
 
 class JobManager:
@@ -109,25 +66,16 @@ class JobManager:
         self._changed = threading.Condition(self._lock)
         self._running: dict[str, Running] = {}
         self._jobs = ThreadPoolExecutor(node.config.limits.jobs_at_once, "job")
-        self._keeping = ThreadPoolExecutor(8, "keep")
         self._closing = threading.Event()
         self.desk = OwnerDesk(self._tell)
+        self.verdicts = Verdicts(node, store, hub, engine)
+        self._steps = Steps(node, store, hub, self.desk, self._tell)
         self.approvals = Approvals(node, store)
         self._evidence = EvidenceWaits()
         self._spare = Spare(partial(runner_child, tuple(APPS.values())))
         threading.Thread(target=self._watch_parties, name="job-watch", daemon=True).start()
 
     # what the control service uses
-
-    def catalogues(self) -> dict[str, PartyEntry]:
-        """Party -> what it publishes; a catalogue that no longer verifies is left out."""
-        found: dict[str, PartyEntry] = {}
-        for name, token in self._store.catalogues().items():
-            try:
-                found[name] = read_catalogue(token, self._node.trust, utc_now())
-            except Errors as error:
-                log.info("a catalogue is out of date", party=name, reason=str(error))
-        return found
 
     def open(self, token: str, caller: str) -> JobOrder:
         """The order in `token`, which `caller` must have signed; raises PolicyError or Refused."""
@@ -136,17 +84,6 @@ class JobManager:
         if order.iss != caller:
             raise Refused("the order is somebody else's", where="order", right=f"an order signed by {caller}")
         return order
-
-    def plan(self, order: JobOrder) -> Plan:
-        """The plan of an order over the parties' published contracts; raises InvalidInput."""
-        dataset, entries = order.spec.dataset, self.catalogues()
-        contracts = {name: one.contracts for name, one in entries.items()}
-        if not any(dataset in held for held in contracts.values()):
-            known = sorted({name for one in entries.values() for name in one.contracts})
-            right = f"the datasets are {', '.join(known)}" if known else "wait until a party has joined"
-            raise InvalidInput(f"no party offers dataset `{dataset}`", where="job: dataset", right=right)
-        country = self._node.config.node.country
-        return make_plan(order, contracts, recipe_info(order.spec), coordinator_country=country)
 
     def submit(self, token: str, order: JobOrder, sum_key: bytes) -> JobRow:
         """Take a new job and start it; raises Refused for a replayed order."""
@@ -269,7 +206,7 @@ class JobManager:
             self._move(job, JobEvent.LACK)
             self._lacks(job, needs)
             return True
-        entries = self.catalogues()
+        entries = self.verdicts.catalogues()
         rules = approval_rules(plan, {name: one.contracts for name, one in entries.items()})
         if not rules:
             return False
@@ -302,7 +239,7 @@ class JobManager:
                 return
             order = validate(JobOrder, Document(payload_of(row.token), "order", {}))
             plan = load_plan(row.plan or "")
-            answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=False)
+            answers = self.verdicts.ask(row.token, row.sum_key or b"", order, plan, binding=False)
             if away := silent(answers):
                 self._lacks(job, (*missing(answers), *(f"{party}: no verdict; it may be offline" for party in away)))
             elif refused := refusing(answers):
@@ -387,7 +324,7 @@ class JobManager:
             )
 
     def _planned(self, job: str, order: JobOrder) -> Plan:
-        plan = self.plan(order)
+        plan = self.verdicts.plan(order)
         self._store.change(job, plan=json.dumps(plan.payload()))
         self._tell(
             job,
@@ -399,106 +336,16 @@ class JobManager:
     def _verdicts(self, job: str, order: JobOrder, plan: Plan, *, binding: bool) -> dict[str, tuple[Verdict, str]]:
         """Every verdict and its token, all permits; raises Refused with every reason. A `binding` one is kept."""
         row = self._row(job)
-        reasons = [f"coordinator: {line}" for line in self._refusals(row.token, order, plan)]
+        reasons = [f"coordinator: {line}" for line in self.verdicts.refusals(row.token, order, plan)]
         if reasons:
             raise Refused(" | ".join(dict.fromkeys(reasons)))
-        answers = self.ask_verdicts(row.token, row.sum_key or b"", order, plan, binding=binding)
+        answers = self.verdicts.ask(row.token, row.sum_key or b"", order, plan, binding=binding)
         given = {party: answer for party, answer in answers.items() if not isinstance(answer, str)}
         for party, (_, token) in given.items() if binding else ():
             self._store.keep_verdict(job, party, token)
         if refused := refusing(answers):
             raise Refused(" | ".join(refused))
         return given
-
-    def decide(self, order: JobOrder, plan: Plan, hops: tuple[Hop, ...]) -> Decision:
-        """The coordinator's own decision, on the contracts that parties publish and the way (`hops`) of their data."""
-        try:
-            check_way(hops)
-        except InvalidInput as error:
-            return Decision(effect=Effect.DENY, determining=(), errors=(str(error),))
-        entries = self.catalogues()
-        membership = Membership(order.consortium, frozenset(entries), frozenset({order.iss}))
-        decisions = []
-        for party, table in ((one.name, table) for one in plan.participants for table in one.tables):
-            facts = admission_facts(
-                order,
-                plan,
-                entries[party].contracts[table.dataset],
-                party=party,
-                requester=Requester(order.iss),
-                membership=membership,
-                now=utc_now(),
-                contracts={one.dataset: one for one in self._contracts(plan)} | entries[party].contracts,
-            )
-            decisions.append(self._engine.decide_cached(facts.requests, facts.entities))
-        return Decision.all_of(decisions)
-
-    def _way(self, token: str, order: JobOrder, plan: Plan) -> tuple[Hop, ...]:
-        """Where the job's data go, with the countries that the authority attests of all that are seen here."""
-        root, own = f"spiffe://{order.consortium}", self._node.credentials
-        attested = {f"{root}/party/{name}": one.attested for name, one in self.catalogues().items()}
-        submitter = orderer(token, trust=self._node.trust, now=utc_now())
-        attested |= {str(own.spiffe_id): own.standing.country, str(submitter.spiffe_id): submitter.standing.country}
-        return way(plan, order, attested)
-
-    def _refusals(self, token: str, order: JobOrder, plan: Plan) -> list[str]:
-        hops = self._way(token, order, plan)
-        decision = self.decide(order, plan, hops)
-        kind = EntryType.DECISION if decision.permitted else EntryType.REFUSAL
-        data = {**decision.logged(), "plan": plan.digest(), "way": fitting([hop.payload() for hop in hops])}
-        self._node.record(kind, job=order.jti, subject=order.iss, data=data)
-        return [] if decision.permitted else list(explain(decision))
-
-    def _contracts(self, plan: Plan) -> list[PublishedContract]:
-        """One published contract of every table that a join is over: all parties need the other side's columns."""
-        if plan.join is None:
-            return []
-        entries = self.catalogues()
-        found: dict[str, PublishedContract] = {}
-        for party, table in ((one.name, table) for one in plan.participants for table in one.tables):
-            found.setdefault(table.dataset, entries[party].contracts[table.dataset])
-        return list(found.values())
-
-    def ask_verdicts(
-        self, token: str, sum_key: bytes, order: JobOrder, plan: Plan, *, binding: bool
-    ) -> dict[str, tuple[Verdict, str] | str]:
-        """Party -> its verdict and the signed token, or why there is none."""
-        contracts = [json.dumps(one.published()) for one in self._contracts(plan)]
-        text = json.dumps(plan.payload())
-        content = RecordDict({"admit": settings(order=[token], plan=[text], contracts=contracts, sum_key=sum_key)})
-        if binding and (approvals := self._store.approvals(order.jti)):
-            content["people"] = settings(approvals=approvals)
-        body = codec.encode(content)
-        kind = "admit" if binding else "explain"
-        futures = {
-            one.name: self._hub.request(
-                one.name,
-                self._request(order.jti, one.name, kind, "", 0, 0, plan.digest(), ADMISSION_SECONDS, body),
-            )
-            for one in plan.participants
-        }
-        return {party: self._verdict(party, future) for party, future in futures.items()}
-
-    def explain(self, token: str, order: JobOrder, sum_key: bytes) -> tuple[Plan, Decision, dict[str, Any]]:
-        """Plan and every verdict of an order that is not to run."""
-        plan = self.plan(order)
-        decision = self.decide(order, plan, self._way(token, order, plan))
-        return plan, decision, self.ask_verdicts(token, sum_key, order, plan, binding=False)
-
-    def _verdict(self, party: str, future: "Future[Reply]") -> tuple[Verdict, str] | str:
-        try:
-            reply = future.result(ADMISSION_SECONDS + 1)
-            if reply.status != "ok":
-                return reply.reason
-            token = texts(codec.decode(reply.body), "verdict", "token")[0]
-            signed = verify(token, typ=VERDICT_TYPE, trust=self._node.trust, now=utc_now())
-            if signed.issuer.role != "party" or signed.issuer.name != party:
-                return "its verdict is signed by somebody else"
-            return validate(Verdict, Document(signed.payload, "verdict", {})), token
-        except TimeoutError:
-            return f"no verdict within {ADMISSION_SECONDS:.0f} s; it may be offline"
-        except Errors as error:
-            return str(error)
 
     def _execute(self, job: str, running: Running, verdicts: Mapping[str, str]) -> None:
         """Run the job's ServerApp in a process of its own; a runner that dies is started again."""
@@ -551,8 +398,8 @@ class JobManager:
         running.kept, running.costs = self._store.replied(job), self._store.costs(job)
         runner = RunnerProcess(
             frame,
-            lambda party, asked: self._ask(job, running, party, asked),
-            on_event=lambda event: self._heard(job, running, event, spec.rounds or 0),
+            lambda party, asked: self._steps.ask(job, running, party, asked),
+            on_event=lambda event: self._steps.heard(job, running, event, spec.rounds or 0),
             state=state,
             start=self._spare.take,
         )
@@ -580,124 +427,6 @@ class JobManager:
         }
         self._node.record(EntryType.RELEASE, job=job, subject=running.order.iss, data=data)
         self._end(job, JobEvent.FINISH, "")
-
-    # the runner's questions
-
-    def _request(
-        self,
-        job: str,
-        party: str,
-        kind: str,
-        step: str,
-        round_: int,
-        attempt: int,
-        plan: str,
-        seconds: float,
-        body: Any,
-    ) -> Request:
-        name = request_id(job, attempt, f"{kind}:{step}", round_, party)
-        return Request(name, job, kind, step, round_, attempt, plan, time.time() + seconds, body)
-
-    def _ask(self, job: str, running: Running, party: str, asked: Asked) -> "Future[Reply]":
-        """Put one step to a party, or answer from what it replied before."""
-        plan = running.digest
-        request = self._request(job, party, "step", asked.step, asked.round, asked.attempt, plan, asked.ttl, asked.body)
-        answer: Future[Reply] = Future()
-        kept = self._store.reply(request.id) if request.id in running.kept else None
-        if kept is not None:
-            answer.set_result(Reply(request.id, "ok", kept.reason, kept.body))
-            return answer
-        started = time.monotonic()
-        asking = self.desk.ask(job, request) if party == OWNER else self._hub.request(party, request)
-
-        def arrived(done: "Future[Reply]") -> None:
-            if not done.cancelled():
-                self._keeping.submit(self._keep, job, running, party, request, done, answer, started)
-
-        asking.add_done_callback(arrived)
-        answer.add_done_callback(lambda done: asking.cancel() if done.cancelled() else None)
-        return answer
-
-    def _keep(
-        self,
-        job: str,
-        running: Running,
-        party: str,
-        request: Request,
-        done: "Future[Reply]",
-        answer: "Future[Reply]",
-        started: float,
-    ) -> None:
-        """Keep and log a reply, then let the runner have it."""
-        try:
-            reply = done.result()
-            seconds = round(time.monotonic() - started, 4)
-            if reply.status == "ok":
-                self._keep_ok(job, running, party, request, reply, seconds)
-            else:
-                running.complaint = running.complaint or f"party {party} ({request.step}): {reply.reason}"
-            data = {
-                "party": party,
-                "step": request.step,
-                "round": request.round,
-                "request": request.id,
-                "status": reply.status,
-                "bytes": size(reply.body),
-            }
-            self._node.record(EntryType.STEP, job=job, subject=running.order.iss, data=data)
-            if not answer.cancelled():
-                answer.set_result(reply)
-        except Errors as error:
-            running.complaint = running.complaint or f"party {party} ({request.step}): {error}"
-            if not answer.cancelled():
-                answer.set_exception(error)
-        except Exception as error:
-            log.exception("a reply could not be kept", job=job, party=party)
-            running.complaint = running.complaint or "the coordinator could not keep a reply; its log says why"
-            if not answer.cancelled():
-                answer.set_exception(error)
-
-    def _keep_ok(self, job: str, running: Running, party: str, request: Request, reply: Reply, seconds: float) -> None:
-        facts = {
-            "party": party,
-            "step": request.step,
-            "round": request.round,
-            "status": reply.status,
-            "reason": reply.reason,
-            "up": size(request.body),
-            "seconds": seconds,
-        }
-        if self._store.keep_reply(request.id, job, facts, reply.body):
-            running.count(size(request.body), size(reply.body))
-        content = codec.decode(reply.body)
-        box = content.config_records.get("progress")
-        if box is not None and box["box"]:
-            self._tell(
-                job,
-                {
-                    "event": "progress",
-                    "party": party,
-                    "box": octets(content, "progress", "box").hex(),
-                    "step": request.step,
-                    "round": request.round,
-                },
-            )
-
-    def _heard(self, job: str, running: Running, event: RunnerEvent, rounds: int) -> None:
-        """A finished exchange becomes an event for whoever watches."""
-        if event.kind == "round":
-            self._tell(
-                job,
-                {
-                    "event": "step",
-                    "step": event.data["step"],
-                    "round": event.data["round"],
-                    "rounds": rounds,
-                    **running.costs,
-                },
-            )
-        elif event.data.get("level") in {"ERROR", "CRITICAL"}:
-            log.warning("runner", job=job, text=event.data.get("text"))
 
     # states
 
@@ -760,7 +489,7 @@ class JobManager:
         kind = "close" if state is JobState.FINISHED else "cancel"
         for one in plan.participants:
             try:
-                self._hub.request(one.name, self._request(job, one.name, kind, "", 0, 0, plan.digest(), 60.0, ()))
+                self._hub.request(one.name, request_of(job, one.name, kind, "", 0, 0, plan.digest(), 60.0, ()))
             except InbondError as error:
                 log.info("a party was not told", party=one.name, job=job, reason=str(error))
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from compliance.errors import ComplianceError
 from examples.consortium import CommandFailed, Consortium, NodeFailed
 from examples.datasets import make_synthetic, partition_real
 from examples.demo.evidence import count_costs, show_places, verify_logs
@@ -18,9 +17,7 @@ from examples.demo.show import Show
 from examples.demo.stage import Stage
 from examples.demo.training import train_demand, train_fraud
 from examples.members import members
-from inbond.errors import ConfigError, InbondError
-from policies.errors import PolicyError
-from protocols.errors import ProtocolError
+from inbond.errors import ConfigError, Errors
 
 INPUT, FAILED, INTERRUPTED = 2, 1, 130
 SEED = 1
@@ -44,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"demo: {error}", file=sys.stderr)
         return INPUT
-    except (InbondError, PolicyError, ProtocolError, ComplianceError, CommandFailed, NodeFailed, OSError) as error:
+    except (*Errors, CommandFailed, NodeFailed, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return FAILED
     return verdict(stage)

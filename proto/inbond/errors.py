@@ -1,5 +1,9 @@
 """What goes wrong in a node's own machinery: configuration, keys, connections, processes."""
 
+from compliance.errors import ComplianceError
+from policies.errors import PolicyError
+from protocols.errors import ProtocolError
+
 
 class InbondError(Exception):
     """Base; `where` names the file, flag, address or process, `right` the remedy; `exit_code` for the shell."""
@@ -31,3 +35,7 @@ class JobFailed(InbondError):
     """The job ended without a result."""
 
     exit_code = 6
+
+
+Errors = (InbondError, PolicyError, ProtocolError, ComplianceError)
+"""What any of our packages raises on purpose: its words may be shown to the owner of the node."""

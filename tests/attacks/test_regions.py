@@ -172,7 +172,7 @@ def manager(tmp_path: Path) -> Iterator[JobManager]:
     node = Node.open(certified_home(AUTHORITY, "coordinator", "coordinator", tmp_path / "hub", country="DE"))
     store, hub = CoordinatorStore(tmp_path / "hub"), _NobodyConnected()
     made = JobManager(node, store, hub, Engine(load_baseline()))  # type: ignore[arg-type]  # a hub without links
-    made.catalogues = lambda: {name: PartyEntry(name, "DE", {"orders": contract()}, "DE") for name in NAMES}  # type: ignore[method-assign]
+    made.verdicts.catalogues = lambda: {name: PartyEntry(name, "DE", {"orders": contract()}, "DE") for name in NAMES}  # type: ignore[method-assign]
     yield made
     made.close()
     store.close()
@@ -204,7 +204,7 @@ def test_attack_25_the_coordinator_refuses_a_recipient_who_is_elsewhere_and_logs
 ) -> None:
     order, token = _order(_node("user/rosa", by), *recipients)
     plan = _plan(order)
-    reasons = manager._refusals(token, order, plan)
+    reasons = manager.verdicts.refusals(token, order, plan)
     assert bool(reasons) is bool(told)
     assert told in " ".join(reasons)
     log = manager._node.audit
@@ -219,7 +219,7 @@ def test_attack_25_a_coordinator_that_claims_another_country_than_its_own_certif
 ) -> None:
     order, token = _order(_node("user/rosa"), (RESEARCHER, "DE"))
     plan = _plan(order, coordinator="FR")
-    decision = manager.decide(order, plan, manager._way(token, order, plan))
+    decision = manager.verdicts.decide(order, plan, manager.verdicts._way(token, order, plan))
     assert not decision.permitted
     assert "coordinator is in DE, not in FR" in " ".join(explain(decision))
 
@@ -233,7 +233,7 @@ def test_attack_25_a_contract_that_claims_another_region_is_left_out_logged_and_
     reply.set_result(Reply("r", "ok", "", codec.encode(RecordDict({"catalogue": settings(token=[token])}))))
     coordinator.hub.request = lambda *_: reply  # type: ignore[method-assign]  # the party's answer
     coordinator._fetch_catalogue("p1")
-    assert list(coordinator.jobs.catalogues()["p1"].contracts) == ["orders"]
+    assert list(coordinator.jobs.verdicts.catalogues()["p1"].contracts) == ["orders"]
     log = coordinator.node.audit
     assert log is not None
     entry = [entry for _, entry in log.entries()][-1]

@@ -49,9 +49,9 @@ def test_a_job_is_given_out_when_it_is_due_and_once(monkeypatch: pytest.MonkeyPa
 def _waiting(manager: JobManager, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> str:
     """A job of the manager whose parties answer `answers`, which a test may change."""
     monkeypatch.setattr(evidence_waits, "AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(manager, "catalogues", _without_people)
-    monkeypatch.setattr(manager, "_refusals", lambda *_: [])
-    monkeypatch.setattr(manager, "ask_verdicts", lambda *_, **__: dict(answers))
+    monkeypatch.setattr(manager.verdicts, "catalogues", _without_people)
+    monkeypatch.setattr(manager.verdicts, "refusals", lambda *_: [])
+    monkeypatch.setattr(manager.verdicts, "ask", lambda *_, **__: dict(answers))
     order, token = _order()
     manager.submit(token, order, b"")
     _until(lambda: NEED in manager._row(order.jti).reason)

@@ -13,7 +13,8 @@ import pytest
 from compliance.audit.entry import EntryType
 from compliance.errors import LogUnavailable
 from federation.catalogue import PartyEntry
-from federation.jobs import JobManager, Running
+from federation.jobs import JobManager
+from federation.steps import Running
 from federation.store import CoordinatorStore
 from inbond.approvals import sign_approval
 from inbond.errors import InbondError, Refused
@@ -90,10 +91,10 @@ def test_an_unknown_dataset_is_refused_with_those_that_there_are(
 ) -> None:
     contract = load_contract(CONTRACT, "orders.yaml")
     entries = {"p1": PartyEntry("p1", "DE", {"orders": contract, "returns": contract})}
-    monkeypatch.setattr(manager, "catalogues", lambda: entries)
+    monkeypatch.setattr(manager.verdicts, "catalogues", lambda: entries)
     order, _ = _order(dataset="stock", sql="SELECT COUNT(*) FROM stock")
     with pytest.raises(InvalidInput, match="no party offers dataset `stock`; the datasets are orders, returns"):
-        manager.plan(order)
+        manager.verdicts.plan(order)
 
 
 def test_a_full_log_keeps_a_job_from_running_but_not_from_being_stopped(
@@ -139,7 +140,7 @@ def test_an_error_that_nobody_thought_of_ends_the_job_without_its_words(
     def broken(_order: object) -> None:
         raise ZeroDivisionError("row 17")
 
-    monkeypatch.setattr(manager, "plan", broken)
+    monkeypatch.setattr(manager.verdicts, "plan", broken)
     order, token = _order()
     manager.submit(token, order, b"")
     row = _ended(manager, order.jti)
@@ -173,14 +174,14 @@ def test_a_reply_that_cannot_be_kept_fails_the_step_and_does_not_hang_it(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manager, "_keep_ok", full)
+    monkeypatch.setattr(manager._steps, "_keep_ok", full)
     done: Future[Reply] = Future()
     done.set_result(Reply("r" * 32, "ok"))
     answer: Future[Reply] = Future()
     plan: Any = SimpleNamespace(participants=[], digest=lambda: "0" * 64)
     running = Running(_order()[0], plan)
     request: Any = SimpleNamespace(step="train", round=1, id="r" * 32, body=())
-    manager._keep("job", running, "p1", request, done, answer, 0.0)
+    manager._steps._keep("job", running, "p1", request, done, answer, 0.0)
     with pytest.raises(OSError, match="No space"):
         answer.result(1)
     assert "No space" not in running.complaint
@@ -197,8 +198,8 @@ ASKING = {"p1": PartyEntry("p1", "DE", {"orders": contract(approval={"people": 1
 @pytest.fixture
 def waiting(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> tuple[JobManager, str]:
     """A job that waits for an officer: every party would take part."""
-    monkeypatch.setattr(manager, "catalogues", lambda: ASKING)
-    monkeypatch.setattr(manager, "ask_verdicts", lambda *_, **__: {})
+    monkeypatch.setattr(manager.verdicts, "catalogues", lambda: ASKING)
+    monkeypatch.setattr(manager.verdicts, "ask", lambda *_, **__: {})
     order, token = _order()
     manager.submit(token, order, b"")
     deadline = time.monotonic() + 20
