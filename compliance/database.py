@@ -18,6 +18,7 @@ HEADS = {
     "audit": "audit_0001",
     "budget": "budget_0002",
     "counters": "counters_0001",
+    "duties": "duties_0001",
     "law": "law_0001",
     "past": "past_0001",
     "subjects": "subjects_0001",

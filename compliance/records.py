@@ -7,6 +7,7 @@ a day is `policies.evidence`.
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from compliance.errors import InvalidLawEntry
 from compliance.law_store import LawStore
@@ -88,6 +89,14 @@ class RecordStore(LawStore):
                 f"{what} is named so", where=f"record {prefix[:64]!r}", right="see `inbond record list`"
             )
         return _record(rows[0])
+
+
+def standing_in(path: Path) -> list[Evidence]:
+    """The records of a file that nobody ended, none where there is no file; raises LawStoreUnavailable."""
+    if not path.exists():
+        return []
+    with RecordStore.read_only(path) as store:
+        return store.standing()
 
 
 def _record(row: tuple[str, str, str, str | None]) -> Record:

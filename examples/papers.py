@@ -1,11 +1,13 @@
 """The documents that the example members have on their transfers, as records of evidence. All of them are made up.
 
-In a real consortium lawyers write them. Each member has what its own law asks for before personal data may become
-readable with the others: a transfer tool, an assessment of each other country, and the papers of its duties.
+In a real consortium lawyers write them, and look at them again each year; these are of this year. Each member has what
+its own law asks for before personal data may become readable with the others: a transfer tool, an assessment of each
+other country, and the papers of its duties.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Set
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -58,11 +60,12 @@ def _records(country: str, places: Set[str]) -> Iterator[tuple[str, dict[str, An
 
 
 def _text(exporter: str, recipients: list[str], fields: Mapping[str, Any]) -> str:
+    year = datetime.now(UTC).year
     record = {
         **fields,
         "issuer": f"legal department of {exporter} (made up)",
-        "valid_from": "2026-01-01",
-        "valid_until": "2035-12-31",
+        "valid_from": f"{year}-01-01",
+        "valid_until": f"{year + 9}-12-31",
         "exporter": exporter,
         "recipients": recipients,
     }

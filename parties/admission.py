@@ -95,7 +95,8 @@ class Admission:
         Numbered as in the design: (1) signature, issuer, audience, times; (2) replay; (3) the plan says what was
         ordered, and nobody in it is elsewhere than the authority attests; (4) protocol and recipe are known here; (5)
         policy; (6) budget; (7) the law, with the evidence that it asks for; (8) agreements, where contracts want them;
-        (9) people, where contracts want them; (10) a use of the agreement, and the counters of people sent abroad.
+        (9) people, where contracts want them; (10) a use of the agreement, the counters of people sent abroad, and what
+        falls due afterwards.
         """
         now = utc_now()
         plan = load_plan(proposal.plan, "plan")
@@ -167,12 +168,15 @@ class Admission:
     def _counted(
         self, order: JobOrder, plan: Plan, decision: Decision, lawful: Lawful, agreed: Agreed, now: datetime
     ) -> Decision:
-        """(10) The permit once its transfers are kept, a use is taken and everybody who is sent abroad is counted."""
+        """(10) The permit once its transfers are kept, a use is taken, everybody who is sent abroad is counted, and
+        what falls due afterwards is kept.
+        """
         own = self._own(plan)
         try:
             self._lawfulness.remember(order.jti, lawful)
             with self._agreements.taken(plan, own, order.jti, agreed):
                 self._lawfulness.count(plan, own, order.jti, now)
+                self._lawfulness.owe(order.jti, lawful)
         except (InbondError, ComplianceError) as error:
             return _refusal(error.what, error.right)
         return decision

@@ -1,4 +1,4 @@
-"""`inbond law ...` of a party: what-if questions, its counters of people sent abroad, and the clocks of its breaches.
+"""`inbond law ...` of a party: what-if questions, people sent abroad, duties after jobs, and the clocks of breaches.
 
 The officer sees counts and deadlines, at home; nobody else does.
 """
@@ -23,9 +23,11 @@ from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node
 from parties.breach_cli import app as breaches
 from parties.counting import begin_counters, opened_counters
+from parties.duty_cli import app as duties
 
 app = typer.Typer(help="What the law says of a transfer, and why; counters and clocks.", no_args_is_help=True)
 app.add_typer(questions)
+app.add_typer(duties)
 app.add_typer(breaches, name="breach")
 
 

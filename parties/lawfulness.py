@@ -1,8 +1,8 @@
 """The law at the party's door: whether what a job would take out of this party may leave, by the party's own records.
 
-Asked for every table of the party, before anything runs. The party reads its contracts, its records of evidence and its
-counters; its verdict tells the other members places, kinds, rules and obligations, never who is in the table. Whatever
-cannot be read or counted is not lawful.
+Asked for every table of the party, before anything runs. The party reads its contracts, its records of evidence, its
+counters and the duties that earlier jobs left. Its verdict tells the other members places, kinds, rules, obligations
+and which of them are overdue, never who is in the table. Whatever cannot be read or counted is not lawful.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,16 @@ from compliance.errors import ComplianceError
 from compliance.law_store import FILE
 from compliance.past import FILE as PAST
 from compliance.past import PastTransfers
-from compliance.records import RecordStore
+from compliance.records import standing_in
 from inbond.errors import InbondError, Refused
 from inbond.node import Node
 from parties.counting import opened_counters
+from parties.duties import keep_duties, late_duties, marked
 from parties.withheld import Withholding
 from policies.contract import DataContract
 from policies.errors import PolicyError
 from policies.evidence import Evidence
+from policies.law.duties import LaterDuty, duties_of, late_lines
 from policies.law.judging import Judged, judge, needs, refusals, told, with_changes
 from policies.law.law import ClosedLaw, Law
 from policies.plan import Plan
@@ -39,12 +41,16 @@ EXEMPT = "C7"  # of PIPL's rules: an exemption that the law found
 
 @dataclass(frozen=True)
 class Lawful:
-    """The law on one job at this party: why not (`reasons`), what is missing (`needs`), and on which transfers."""
+    """The law on one job at this party: why not (`reasons`), what is missing (`needs`), and on which transfers.
+
+    `duties` are what the job would leave to be done after its release.
+    """
 
     reasons: tuple[Reason, ...] = ()
     needs: tuple[str, ...] = ()
     transfers: tuple[JudgedTransfer, ...] = ()
     judged: tuple[Judged, ...] = ()
+    duties: tuple[LaterDuty, ...] = ()
 
 
 class Lawfulness:
@@ -59,23 +65,33 @@ class Lawfulness:
         if isinstance(law, ClosedLaw):
             return Lawful((Reason("law", law.cause),))
         try:
-            records, day = self._records(), now.date()
-            found = [self._on_table(law, plan, contract, records, day, job) for contract in contracts]
+            records, day = standing_in(self._node.home / FILE), now.date()
+            found = [one for each in contracts for one in self._on_table(law, plan, each, records, day, job)]
+            leaving = duties_of(law, found, self._node.name, day)
+            late = late_duties(self._node, found, leaving, records, day)
         except PolicyError as error:
             return Lawful((Reason("law", error.what, remedy=error.right, about=error.where),))
         except ComplianceError as error:  # `where` is a path of this party, which tells others nothing
             return Lawful((Reason("law", error.what, remedy=error.right),))
         except InbondError:
             return Lawful((Reason("law", "people cannot be counted where their table cannot be read"),))
-        every = with_changes(law, [one for judged in found for one in judged])
-        reasons = refusals(every)
-        return Lawful(reasons, () if reasons else needs(law, every), told(every), every)
+        every = with_changes(law, found)
+        if reasons := refusals(every):
+            return Lawful(reasons, (), told(every), every)
+        return Lawful((), (*needs(law, every), *late_lines(late)), told(marked(every, late)), every, leaving)
 
     def remember(self, job: str, lawful: Lawful) -> None:
         """Keep the facts of a job's transfers before it is admitted; raises LawStoreUnavailable."""
         if lawful.judged:
             with PastTransfers.open(self._node.home / PAST, lambda _subject, _data: None) as store:
                 store.keep(job, ((one.about, one.facts) for one in lawful.judged))
+
+    def owe(self, job: str, lawful: Lawful) -> None:
+        """Keep what a job that is about to be admitted leaves to be done, durably; again is no change.
+
+        Raises LawStoreUnavailable.
+        """
+        keep_duties(self._node, job, lawful.duties)
 
     def count(self, plan: Plan, contracts: Sequence[DataContract], job: str, now: datetime) -> None:
         """Count the people of a job that is about to be admitted, durably; again is no change.
@@ -86,7 +102,7 @@ class Lawfulness:
         law = self._law
         if isinstance(law, ClosedLaw):
             raise Refused(law.cause, where="law")
-        records, day = self._records(), now.date()
+        records, day = standing_in(self._node.home / FILE), now.date()
         for contract in contracts:
             flow = _flow(law, judge(law, plan, self._node.name, contract, records, day, {}), contract, job, self._node)
             if flow is None:
@@ -100,13 +116,6 @@ class Lawfulness:
             with opened_counters(self._node) as ledger:
                 ledger.reserve(flow, lawful)
                 ledger.commit(flow.key)
-
-    def _records(self) -> list[Evidence]:
-        path = self._node.home / FILE
-        if not path.exists():
-            return []
-        with RecordStore.read_only(path) as store:
-            return store.standing()
 
     def _on_table(
         self, law: Law, plan: Plan, contract: DataContract, records: Sequence[Evidence], day: date, job: str

@@ -17,6 +17,7 @@ from inbond.console import emit, facts, table
 from inbond.errors import ConfigError
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
+from parties.duties import noting_duties
 from parties.telling import telling
 from policies.evidence import load_evidence, payload_of
 
@@ -40,7 +41,7 @@ def add(
         raise ConfigError("one document and several records", where="--document", right="one record at a time")
     if document is not None:
         _check_document(document, evidence[0].document_sha256)
-    with opened(home) as tell, RecordStore.open(home / FILE, tell) as store:
+    with opened(home) as tell, RecordStore.open(home / FILE, tell) as store, noting_duties(home, tell, store):
         kept = [store.add(one) for one in evidence]
     if len(kept) == 1:
         _show(kept[0], json)
@@ -88,8 +89,9 @@ def expire(
     json: Json = False,
 ) -> None:
     """End a record before its time: from now on it is as good as none."""
-    with opened(home) as tell, RecordStore.open(home / FILE, tell) as store:
-        _show(store.expire(record), json)
+    with opened(home) as tell, RecordStore.open(home / FILE, tell) as store, noting_duties(home, tell, store):
+        ended = store.expire(record)
+    _show(ended, json)
 
 
 @contextmanager

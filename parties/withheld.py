@@ -17,6 +17,7 @@ from compliance.audit.entry import EntryType
 from compliance.errors import LawStoreUnavailable
 from compliance.subjects import FILE, KEY_BYTES, Seal, SubjectRegistry
 from inbond.node import Node
+from parties.begun import is_begun, mark_begun
 from parties.connectors.base import DataError, Relation, permitted_view, relation
 from parties.connectors.rows import Rows
 from parties.connectors.views import View
@@ -47,8 +48,7 @@ _MAKING = threading.Lock()
 def opened_registry(node: Node) -> SubjectRegistry:
     """The node's registry, begun where it has none; from then on it may not be missing. Raises LawStoreUnavailable."""
     registry = SubjectRegistry.open_with(node.home / FILE, telling(node), seal_of(node))
-    if BEGUN not in node.keystore.names():
-        node.keystore.put(BEGUN, b"begun")
+    mark_begun(node, BEGUN)
     return registry
 
 
@@ -68,12 +68,9 @@ class Withholding:
     def _is_there(self) -> bool:
         """Whether anybody has said anything; raises LawStoreUnavailable where it was lost what they said."""
         path = self._node.home / FILE
-        if path.exists():
-            return True
-        if BEGUN in self._node.keystore.names():
-            right = "restore the file from its backup: what people said must not be forgotten"
-            raise LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
-        return False
+        right = "restore the file from its backup: what people said must not be forgotten"
+        lost = LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
+        return is_begun(self._node, BEGUN, path, lost)
 
     def relation(self, contract: DataContract, columns: Sequence[str], asker: Asker) -> Relation:
         """These columns of the rows that `asker` may see, as they may be seen; raises DataError."""

@@ -255,10 +255,27 @@ def unproved(
     release: Release | None = None,
 ) -> tuple[str, ...]:
     """The codes of those `duties` that no record proves for this transfer on the day `at`; arguments as `facts_of`."""
-    held = [one for one in _holding(records, exporter, recipient, at) if _is_about(one, dst, release)]
-    kinds = {one.kind for one in held}
-    named = {code for one in held if isinstance(one, DutyDone) for code in one.duties}
-    return tuple(duty.code for duty in duties if duty.code not in named and kinds.isdisjoint(duty.kinds))
+    held = _holding(records, exporter, recipient, at)
+    return tuple(duty.code for duty in duties if not proving(duty, held, exporter, recipient, dst=dst, release=release))
+
+
+def proving(
+    duty: Proof,
+    records: Iterable[Evidence],
+    exporter: str,
+    recipient: str,
+    *,
+    dst: str | None = None,
+    release: Release | None = None,
+) -> tuple[Evidence, ...]:
+    """Those of `records` that prove `duty` for this transfer, whatever their days; arguments as `facts_of`."""
+    return tuple(
+        one
+        for one in records
+        if one.covers(exporter, recipient)
+        and _is_about(one, dst, release)
+        and (one.kind in duty.kinds or (isinstance(one, DutyDone) and duty.code in one.duties))
+    )
 
 
 def _is_about(record: Evidence, dst: str | None, release: Release | None) -> bool:

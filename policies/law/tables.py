@@ -130,14 +130,34 @@ class Category(Value):
 
 
 class Duty(Value):
-    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release.
+    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release, or
+    again and again after it (yearly).
 
-    `proved_by` are kinds of records that are such evidence; a record of kind `duty` that names it always is.
+    `proved_by` are kinds of records that are such evidence; a record of kind `duty` that names it always is. Evidence
+    of a `post` obligation is due `within_days` of the release; where there is `every_years`, it is due anew that long
+    after the last. `source` says who gave the period, and is there wherever a period is.
     """
 
     when: Literal["pre", "atomic", "post", "yearly"]
     evidence: Text
     proved_by: tuple[Word, ...] = ()
+    within_days: int | None = Field(default=None, ge=0, le=366)
+    every_years: int | None = Field(default=None, ge=1, le=10)
+    source: Text | None = None
+
+    @model_validator(mode="after")
+    def _periods_are_there(self) -> "Duty":
+        if (self.within_days is not None) != (self.when == "post"):
+            raise ValueError("what is due after the release, and nothing else, has days; mend `within_days`")
+        if self.every_years is None and self.when == "yearly":
+            raise ValueError("nobody says when it is due again; add `every_years`")
+        if self.every_years is not None and self.when in {"atomic", "post"}:
+            raise ValueError("what belongs to one release is not due again; drop `every_years`")
+        if self.every_years is not None and "anonymity" in self.proved_by:
+            raise ValueError("evidence on one kind of release is not due again; drop `every_years`")
+        if (self.within_days is None and self.every_years is None) != (self.source is None):
+            raise ValueError("a period has a source, and only a period; mend `source`")
+        return self
 
 
 class Constants(Value):

@@ -34,7 +34,7 @@ EXEMPT = {
     **dict.fromkeys(("law breach flags", "subject terms", "contract verify", "policy diff"), FILES),
     **dict.fromkeys(("party status", "party datasets", "party jobs", "coordinator status", "doctor"), LOOKS),
     **dict.fromkeys(("budget show", "budget history", "budget forecast"), LOOKS),
-    **dict.fromkeys(("agreement list", "agreement show", "record list", "law counters"), LOOKS),
+    **dict.fromkeys(("agreement list", "agreement show", "record list", "law counters", "law duties"), LOOKS),
     **dict.fromkeys(("law breach list", "law breach show"), LOOKS),
     **dict.fromkeys(("audit list", "audit show", "audit verify", "audit export"), LOOKS),
     **dict.fromkeys(("ca status", "ca list", "ca account list", "ca oidc show", "ca oidc check"), LOOKS),

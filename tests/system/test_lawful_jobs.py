@@ -1,4 +1,4 @@
-"""Ten jobs between parties in eight countries: permitted, refused, or held for evidence.
+"""Eleven jobs between parties in eight countries: permitted, refused, or held for evidence.
 
 Every party is a process of its own with its own contract and records; the explanation of each job is read as an officer
 reads it. The tables are the retail orders of `examples.datasets`, or ones made for a country that has none there.
@@ -6,6 +6,8 @@ reads it. The tables are the retail orders of `examples.datasets`, or ones made 
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from compliance.audit.entry import EntryType
+from compliance.duties import FILE, DutyLedger
 from examples.consortium import COORDINATOR, NAME, Member
 from examples.papers import papers
 from federation.client import Explanation
@@ -21,7 +24,7 @@ from inbond.answers import Answer
 from policies.job import JobSpec
 from tests.system.world import Followed, World
 
-PURPOSE = "dpv:FraudPreventionAndDetection"
+PURPOSE, SERVICE = "dpv:FraudPreventionAndDetection", "dpv:ServiceProvision"
 COUNTRIES = {"de": "DE", "fr": "FR", "gb": "GB", "cn": "CN", "us": "US", "br": "BR", "jp": "JP", "sg": "SG"}
 ORGANISATIONS = {"cn": "warehouse", "fr": "merchant", "de": "merchant", "br": "merchant"}  # the others pay
 USERS = {"rosa": "GB", "ulf": "DE", "uma": "US", "chen": "CN", "bia": "BR"}
@@ -32,6 +35,7 @@ STATED: dict[str, dict[str, Any]] = {
     "jp": {"jp_basis": "consent_with_info"},
     "us": {"us_txn": "data_brokerage"},
 }
+SERVED: dict[str, dict[str, Any]] = {"jp": {"jp_basis": "entrustment"}}  # what is stated for that purpose instead
 TESTED = {
     "kind": "anonymity", "issuer": "audit", "valid_from": "2026-01-01", "valid_until": "2035-12-31",
     "dataset": "buyers", "output_kind": "aggregate", "tests": [{"name": "differencing", "result": "pass"}], "k": 20,
@@ -52,7 +56,7 @@ def _contract(name: str, dataset: str, law: Mapping[str, Any], **more: Any) -> s
             "units": {"type": "int", "class": "commercial", "uses": ["aggregate"], "bounds": [0, 100]},
             **({"person": person} if law.get("personal", True) else {}),
         },
-        "purposes": [PURPOSE], "recipients": {"countries": sorted(set(ALL.values()))},
+        "purposes": [PURPOSE, SERVICE], "recipients": {"countries": sorted(set(ALL.values()))},
         "minimum_group": 20, "minimum_parties": 2, "expires": "2036-12-31",
         "law": {"organisation": ORGANISATIONS.get(name, "payment"), **law},
     })  # fmt: skip
@@ -60,7 +64,8 @@ def _contract(name: str, dataset: str, law: Mapping[str, Any], **more: Any) -> s
 
 def _member(name: str, root: Path) -> Member:
     """A party with three tables of the same rows: goods (nobody's), buyers (people's), cards (account numbers)."""
-    kind = {"facts": {"recipient_kind": "merchant", **STATED.get(name, {})}}
+    purposes = {SERVICE: SERVED[name]} if name in SERVED else {}
+    kind = {"facts": {"recipient_kind": "merchant", **STATED.get(name, {})}, "purposes": purposes}
     people = {**kind, "subjects": 60, "residence": [COUNTRIES[name]], "subject": "person"}
     texts = {
         "goods.yaml": _contract(name, "goods", {**kind, "personal": False}),
@@ -102,10 +107,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield running
 
 
-def _job(sql: str, *parties: str, by: str = "rosa", readers: tuple[str, ...] = ()) -> JobSpec:
+def _job(sql: str, *parties: str, by: str = "rosa", readers: tuple[str, ...] = (), purpose: str = PURPOSE) -> JobSpec:
     named = [{"id": f"spiffe://{NAME}/user/{one}", "country": USERS[one]} for one in (by, *readers)]
     return JobSpec.model_validate({
-        "kind": "query", "name": "lawful", "purpose": PURPOSE, "dataset": "goods" if "goods" in sql else "buyers",
+        "kind": "query", "name": "lawful", "purpose": purpose, "dataset": "goods" if "goods" in sql else "buyers",
         "sql": sql, "parties": list(parties), "recipients": named, "deadline_s": 120,
     })  # fmt: skip
 
@@ -262,6 +267,31 @@ def test_10_american_buyers_go_to_europe_and_are_counted_by_kind(world: World) -
     german = [one for one in _transfers(found, "de") if one["country"] == "US"]
     assert {one["decision"] for one in german} == {"deny"}, "joint counts would be read in the US, on no list"
     assert "Data Privacy Framework" in " ".join(found.verdicts["de"]["reasons"])
+
+
+def test_11_japan_records_what_it_gave_or_the_next_job_waits(world: World, tmp_path: Path) -> None:
+    spec = _job(BUYERS, "jp", "de", purpose=SERVICE)
+    assert _answer(world, spec).rows
+    left = world.json("law", "duties", home="jp")
+    assert {(one["obligation"], one["state"]) for one in left} == {("OBL_JP_RECORD", "open")}
+    assert {"rosa", "de", "coordinator"} == {name for one in left for name in one["recipients"]}
+    past = datetime.now(UTC).date() - timedelta(days=9)
+    with DutyLedger.open(world.home("jp") / FILE, lambda *_: None) as ledger:
+        ledger.keep("job-of-last-week", [replace(one.duty, arose=past, due=past) for one in ledger.all()])
+    record = tmp_path / "provision.yaml"
+    record.write_text(json.dumps({
+        "kind": "duty", "duties": ["OBL_JP_RECORD"], "exporter": "jp", "recipients": ["coordinator", "de", "rosa"],
+        "issuer": "records office", "valid_from": str(past), "valid_until": str(past + timedelta(days=99)),
+        "document_sha256": "ab" * 32,
+    }), "utf-8")  # fmt: skip
+    with world.researcher() as rosa:
+        followed = Followed(rosa, spec)
+        followed.state("needs-evidence")
+        reason = followed.until(lambda event: event["event"] == "waits")["reason"]
+        assert f"jp: OBL_JP_RECORD, overdue since {past} of job job-of-last-week" in reason
+        world.cli("record", "add", str(record), home="jp")
+        followed.state("finished", 60)
+    assert world.json("law", "duties", "--overdue", home="jp") == []
 
 
 def test_an_officer_reads_every_transfer_on_the_screen(world: World, tmp_path: Path) -> None:

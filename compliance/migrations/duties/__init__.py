@@ -1,0 +1,1 @@
+"""Revisions of the schema of what a node's lawfulness rests on."""
