@@ -21,7 +21,7 @@ HEADS = {
     "duties": "duties_0001",
     "law": "law_0001",
     "past": "past_0001",
-    "subjects": "subjects_0001",
+    "subjects": "subjects_0002",
 }
 """Newest revision of each schema under compliance/migrations."""
 BUSY_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""What people said of the use of their data: consents, withdrawals, objections, erasures, per purpose; and requests.
+"""What people said of the use of their data: consents, withdrawals, objections, erasures, per purpose.
 
 The party's own file; nobody else reads it. It holds of each person a keyed hash (HMAC-SHA256, RFC 2104) by which it is
 found and its id sealed under the node's key, so that whoever has the file alone learns how many said what and nothing
@@ -24,7 +24,6 @@ from typing import ClassVar, Self
 from compliance.database import translated
 from compliance.errors import InvalidLawEntry, LawStoreUnavailable
 from compliance.law_store import LawStore, Tell
-from compliance.subject_terms import subject_terms
 
 FILE = "subjects.db"
 _PURPOSE = re.compile(r"dpv:[A-Z][A-Za-z]{1,62}")  # as contracts have them
@@ -33,7 +32,6 @@ EVERY = ""
 KEY_BYTES = 32
 HASH_BYTES = 16
 MAX_ID = 256
-MAX_NOTE = 300
 
 
 class Act(StrEnum):
@@ -53,16 +51,11 @@ SELECT person, sealed, act FROM statements WHERE number IN (
   SELECT MAX(number) FROM statements
   WHERE act IN (?, ?) AND (purpose = '' OR purpose = ?) AND number <= ? GROUP BY person)
 """
-
-
-class Kind(StrEnum):
-    """What a request asks for (GDPR Art. 15 to 21 and their like)."""
-
-    ACCESS = "access"
-    RECTIFICATION = "rectification"
-    ERASURE = "erasure"
-    OBJECTION = "objection"
-    PORTABILITY = "portability"
+_STANDS = """
+SELECT 1 FROM statements AS said WHERE person = ? AND act = ? AND NOT EXISTS (
+  SELECT 1 FROM statements AS later WHERE later.person = said.person AND later.number > said.number
+  AND later.act = ? AND (later.purpose = '' OR later.purpose = said.purpose)) LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -94,19 +87,6 @@ class Statement:
     act: Act
     purpose: str
     at: datetime
-
-
-@dataclass(frozen=True)
-class Request:
-    """A person's request; `outcome` and `note` are there once it is answered."""
-
-    number: int
-    kind: Kind
-    regime: str
-    received: datetime
-    due: datetime
-    outcome: str | None = None
-    note: str = ""
 
 
 class SubjectRegistry(LawStore):
@@ -233,57 +213,14 @@ class SubjectRegistry(LawStore):
             rows = base.execute(_LATEST, (allows.value, forbids.value, purpose, most)).fetchall()
         return {person: (sealed, Act(act)) for person, sealed, act in rows}
 
-    # --- requests ---
-
-    def receive(self, person: str, kind: Kind, regime: str, received: datetime) -> Request:
-        """Keep a request, with the day by which it is to be answered. Raises InvalidLawEntry."""
-        due, pseudonym = subject_terms().due(regime, received), self._seal.pseudonym(person)
-        with self._transaction() as base:
-            number = base.execute(
-                "INSERT INTO requests (person, sealed, kind, regime, received, due) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    *(pseudonym, self._seal.seal(person.encode()), kind.value, regime),
-                    *(received.isoformat(), due.isoformat()),
-                ),
-            ).lastrowid
-            data = {"event": "request received", "kind": kind.value, "regime": regime, "due": due.isoformat()}
-            self._tell(f"subject:{pseudonym.hex()}", data)
-        return Request(int(number or 0), kind, regime, received, due)
-
-    def answer(self, number: int, outcome: str, note: str) -> Request:
-        """End a request as `granted` or `refused`, with a note that names nobody. Raises InvalidLawEntry."""
-        if outcome not in {"granted", "refused"} or not 0 < len(note) <= MAX_NOTE or not note.isprintable():
-            right = f"granted or refused, and a note of at most {MAX_NOTE} characters"
-            raise InvalidLawEntry("that is no answer to a request", where=f"request {number}", right=right)
-        with self._transaction() as base:
-            row = base.execute("SELECT person FROM requests WHERE number = ?", (number,)).fetchone()
-            if row is None or base.execute("SELECT 1 FROM request_ends WHERE number = ?", (number,)).fetchone():
-                what = "no such request" if row is None else "it is answered already"
-                raise InvalidLawEntry(what, where=f"request {number}", right="see `inbond subject requests`")
-            base.execute(
-                "INSERT INTO request_ends (number, outcome, note, at) VALUES (?, ?, ?, ?)",
-                (number, outcome, note, self._now().isoformat()),
-            )
-            self._tell(f"subject:{row[0].hex()}", {"event": f"request {outcome}", "number": number})
-        return next(one for one in self.requests() if one.number == number)
-
-    def requests(self) -> list[Request]:
-        """Every request, the most urgent open one first, then those that are answered."""
-        with self._reading() as base:
-            rows = base.execute(
-                "SELECT r.number, r.kind, r.regime, r.received, r.due, e.outcome, COALESCE(e.note, '') FROM requests r"
-                " LEFT JOIN request_ends e ON e.number = r.number ORDER BY e.number IS NOT NULL, r.due, r.number"
-            ).fetchall()
-        return [
-            Request(
-                number, Kind(kind), regime, datetime.fromisoformat(received), datetime.fromisoformat(due), outcome, note
-            )
-            for number, kind, regime, received, due, outcome, note in rows
-        ]
-
 
 def _last(base: sqlite3.Connection, person: bytes) -> tuple[str, str] | None:
     """What a person said last, about which purpose."""
     sql = "SELECT act, purpose FROM statements WHERE person = ? ORDER BY number DESC LIMIT 1"
     row = base.execute(sql, (person,)).fetchone()
     return None if row is None else (str(row[0]), str(row[1]))
+
+
+def stands(base: sqlite3.Connection, person: bytes, act: Act) -> bool:
+    """Whether a person's objection (of any purpose) or erasure is in force: said, and not lifted since."""
+    return base.execute(_STANDS, (person, act.value, Act.LIFT.value)).fetchone() is not None

@@ -30,6 +30,7 @@ from parties.link import Link, LinkSettings
 from parties.regions import Regions
 from parties.sources import register_budgets
 from parties.store import PartyStore
+from parties.withheld import keep_registry_current
 from policies.bundle import load_baseline
 from policies.engine import Engine
 from policies.envelope import verify
@@ -57,6 +58,7 @@ class Agent:
         self.budget = BudgetLedger.open(home / "budget.db")
         register_budgets(self.budget, self.catalogue.contracts.values(), home)
         self.store = PartyStore(home)
+        keep_registry_current(self.node)
         self.jobs = Jobs(self.node, self.store, self.catalogue, self.budget)
         lawfulness = Lawfulness(self.node, law)
         self.regions = Regions(self.node)

@@ -14,7 +14,7 @@ from compliance.counters import FILE
 from inbond.acting import decided
 from inbond.console import emit, table
 from inbond.errors import ConfigError
-from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
+from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role, time_of
 from inbond.node import utc_now
 from parties.record_cli import opened
 from policies.law.law import load_law
@@ -41,7 +41,7 @@ def open_breach(
     json: Json = False,
 ) -> None:
     """Start the clocks of a breach, and say who must be told by when."""
-    country, since = load_role(home, "party").node.country, _time(aware)
+    country, since = load_role(home, "party").node.country, time_of(aware, "time")
     regimes = tuple(dict.fromkeys(regime)) if regime else _regimes_of(country, since.date())
     with _opened(home) as store:
         _show(store.open_breach(since, Said(regimes, frozenset(flag or ()), people, what)), json)
@@ -100,7 +100,7 @@ def done(
 ) -> None:
     """Say that a duty was done, with its reference."""
     with _opened(home) as store:
-        _show(store.act(number, duty, say, at=_time(at)), json)
+        _show(store.act(number, duty, say, at=time_of(at, "time")), json)
 
 
 @app.command("not-needed")
@@ -130,18 +130,6 @@ def _regimes_of(country: str, day: date) -> tuple[str, ...]:
 def _opened(home: Path) -> Iterator[BreachStore]:
     with opened(home) as tell, BreachStore.open(home / FILE, tell) as store:
         yield store
-
-
-def _time(text: str) -> datetime:
-    if text == "now":
-        return utc_now()
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ConfigError(f"{text[:40]!r} is no time with a zone", where="time", right="2026-11-26T09:30+01:00")
-    return found.astimezone(UTC)
 
 
 def _row(breach: Breach) -> dict[str, Any]:

@@ -17,11 +17,10 @@ from inbond.node import Node
 from inbond.tokens import payload_of
 from parties.catalogue import Catalogue
 from parties.connectors.base import permitted_view
-from parties.connectors.rows import Rows
 from parties.connectors.views import View
 from parties.store import JobRow, PartyStore
-from parties.withheld import READ
-from policies.contract import ColumnType, DataContract
+from parties.withheld import READ, rows_about
+from policies.contract import DataContract
 from policies.document import Document, validate
 from policies.job import JobOrder
 
@@ -113,9 +112,5 @@ def _holds(contract: DataContract, person: str, home: Path) -> bool:
         return False
     if terms.subject is None:
         return True
-    kind = contract.columns[terms.subject].type
-    if kind is ColumnType.INT and not person.removeprefix("-").isdecimal():
-        return False
-    value = int(person) if kind is ColumnType.INT else person
-    rows = Rows(terms.subject, kind, (value,), only=True).checked()
-    return bool(permitted_view(contract, [terms.subject], home, View((rows,))).num_rows)
+    theirs = rows_about(contract, [person], only=True)
+    return bool(permitted_view(contract, [terms.subject], home, View((theirs,))).num_rows)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from compliance.audit.entry import EntryType
 from compliance.errors import LawStoreUnavailable
+from compliance.subject_requests import SubjectRequests
 from compliance.subjects import FILE, KEY_BYTES, Seal, SubjectRegistry
 from inbond.node import Node
 from parties.begun import is_begun, mark_begun
@@ -45,11 +46,20 @@ def seal_of(node: Node) -> Seal:
 _MAKING = threading.Lock()
 
 
-def opened_registry(node: Node) -> SubjectRegistry:
+def opened_registry(node: Node) -> SubjectRequests:
     """The node's registry, begun where it has none; from then on it may not be missing. Raises LawStoreUnavailable."""
-    registry = SubjectRegistry.open_with(node.home / FILE, telling(node), seal_of(node))
+    registry = SubjectRequests.open_with(node.home / FILE, telling(node), seal_of(node))
     mark_begun(node, BEGUN)
     return registry
+
+
+def keep_registry_current(node: Node) -> None:
+    """Bring the registry of an earlier version to this one's form, for jobs read it and change nothing in it.
+
+    Raises LawStoreUnavailable.
+    """
+    if (node.home / FILE).exists():
+        opened_registry(node).close()
 
 
 class Withholding:
@@ -96,10 +106,10 @@ class Withholding:
             return None
         asks = terms.only_consenting
         if not self._is_there():
-            return self._about(contract, [], only=True) if asks else None
+            return rows_about(contract, [], only=True) if asks else None
         with SubjectRegistry.look(self._node.home / FILE, seal_of(self._node)) as registry:
             named = registry.consenting(purpose) if asks else registry.withheld(purpose)
-        return self._about(contract, named, only=asks) if asks or named else None
+        return rows_about(contract, named, only=asks) if asks or named else None
 
     def note(self, contract: DataContract, purpose: str, job: str) -> None:
         """Write down, before it happens, that a job reads a table about people. Raises LogUnavailable."""
@@ -116,15 +126,20 @@ class Withholding:
         }
         self._node.record(EntryType.STEP, job=job, data=data)
 
-    @staticmethod
-    def _about(contract: DataContract, named: Sequence[str], *, only: bool) -> Rows:
-        column = contract.law.subject if contract.law is not None else None
-        if column is None:
-            right = "name the column that tells them apart as `law: subject` of the contract"
-            raise DataError("people who said no cannot be told apart", where=contract.dataset, right=right)
-        kind = contract.columns[column].type
-        values = [int(one) for one in named if _whole(one)] if kind is ColumnType.INT else list(named)
-        return Rows(column, kind, tuple(sorted(values, key=str)), only).checked()
+
+def rows_about(contract: DataContract, named: Sequence[str], *, only: bool) -> Rows:
+    """The rows of the people `named`, or with `only` false all others; an id that no row can have is left out.
+
+    The one place where ids, which are text, become values of the contract's `law: subject`. Raises DataError and
+    InbondError where the table cannot tell people apart.
+    """
+    column = contract.law.subject if contract.law is not None else None
+    if column is None:
+        right = "name the column that tells them apart as `law: subject` of the contract"
+        raise DataError("people who said no cannot be told apart", where=contract.dataset, right=right)
+    kind = contract.columns[column].type
+    values = [int(one) for one in named if _whole(one)] if kind is ColumnType.INT else list(named)
+    return Rows(column, kind, tuple(sorted(values, key=str)), only).checked()
 
 
 def _whole(text: str) -> bool:

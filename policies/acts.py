@@ -39,6 +39,7 @@ _COMMANDS: dict[Area, tuple[str, ...]] = {
         "subject lift",
         "subject request",
         "subject answer",
+        "subject copy",
         "subject retrain",
     ),
     "looking": ("subject counts", "subject show", "subject requests", "party answers list", "party answers show"),

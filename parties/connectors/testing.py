@@ -21,6 +21,7 @@ import pytest
 
 from parties.connectors.base import Connector, DataError, Limits, Relation, schema_of
 from parties.connectors.embedded import run_over_views
+from parties.connectors.person import rows_of
 from parties.connectors.pushdown import Pushdown
 from parties.connectors.rows import Rows
 from parties.connectors.views import View
@@ -166,6 +167,27 @@ class ConnectorContract:
             assert counted["a"].to_pylist() == [len(kept)]
         both = View((Rows("n", INT, (1,)), Rows("t", TEXT, ("Abc",), only=True)))
         assert self.connector.view(source, few, tmp_path, both)["m"].to_pylist() == m[4:]
+
+    @pytest.mark.parametrize(
+        ("subject", "person"),
+        [
+            *(("n", number) for number in (1, -2, 5, 2**62, 7, 2**63 - 1, -(2**63))),
+            *(("t", text) for text in ("007", MARKED, "50%\\off", "Abc")),  # those who are there
+            *(("t", text) for text in ("7", "abc", "Abc ", "%", "_bc", "50%", "50%\\\\off", "*", "", "NULL", "$p0")),
+            *(("t", text) for text in ("' OR '1'='1", "Abc' --", 'Abc"; DROP TABLE things; --', "A" * 256)),
+        ],
+        ids=lambda value: repr(value)[:20],
+    )
+    def test_one_persons_rows_are_those_with_exactly_that_id(
+        self, tmp_path: Path, subject: str, person: int | str
+    ) -> None:
+        """What a person is given: every column, as it is; nothing of anybody else, whatever the id is."""
+        source = self.store(WITH_MORE, "things", tmp_path)
+        found = self._run(source, rows_of(person, subject, COLUMNS), tmp_path)
+        wanted = [row for row in TABLE.to_pylist() if row[subject] == person]
+        assert found.schema == TABLE.schema
+        assert found.to_pylist() == wanted
+        assert self.connector.view(source, COLUMNS, tmp_path).num_rows == len(TABLE)
 
     @pytest.mark.parametrize(
         ("column", "form", "size", "shown"),

@@ -5,6 +5,7 @@ Tables fit 80 columns; colours appear only on a terminal.
 
 import json as _json
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -109,8 +110,11 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def bars(*, quiet: bool = False) -> Iterator[Progress]:
-    """Progress bars with share, rate and remaining time, on standard error; silent off a terminal or when `quiet`."""
+def bars(*, quiet: bool = False, after: float = 0) -> Iterator[Progress]:
+    """Progress bars with share, rate and remaining time, on standard error; silent off a terminal or when `quiet`.
+
+    They appear once `after` seconds have passed: what takes no time needs none.
+    """
     columns: list[Any] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
@@ -121,8 +125,20 @@ def bars(*, quiet: bool = False) -> Iterator[Progress]:
         TextColumn("{task.fields[detail]}", markup=False),
     ]
     progress = Progress(*columns, console=err(), transient=False, disable=quiet or not sys.stderr.isatty())
-    with progress:
+    if not after:
+        with progress:
+            yield progress
+        return
+    late = threading.Timer(after, progress.start)
+    late.daemon = True
+    late.start()
+    try:
         yield progress
+    finally:
+        late.cancel()
+        late.join()
+        if progress.live.is_started:
+            progress.stop()
 
 
 def size(count: float) -> str:

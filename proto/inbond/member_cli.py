@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TextIO, cast
 
@@ -29,6 +30,21 @@ Home = Annotated[Path, typer.Option("--home", envvar="INBOND_HOME", help="Folder
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 DEFAULT_HOME = Path()
 Role = Literal["party", "coordinator", "user"]
+_YEARS = range(1970, 3000)  # what is no slip of the finger, and far from where calendars end
+
+
+def time_of(text: str, where: str) -> datetime:
+    """A time that a person typed, in UTC: `now`, or ISO 8601 with a zone; raises ConfigError, which names `where`."""
+    if text == "now":
+        return utc_now()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or found.year not in _YEARS:
+        right = "now, or 2026-11-26T09:30+01:00"
+        raise ConfigError(f"{text[:40]!r} is no time with a zone", where=where, right=right)
+    return found.astimezone(UTC)
 
 
 class Service(Protocol):

@@ -138,6 +138,11 @@ USAGE = [
     ("ca oidc set --issuer https://x.example", "Missing option"),
     ("ca card", "Missing option '--out'"),
     ("login --card", "requires an argument"),
+    ("subject copy --out x", "Missing argument"),
+    ("subject copy 7", "Missing option '--out'"),
+    ("subject copy 7 --out x --request 0", "Invalid value for '--request'"),
+    ("subject copy 7 --out x --request 9223372036854775808", "Invalid value for '--request'"),
+    ("subject answer 9223372036854775808 granted --say done", "Invalid value for 'NUMBER'"),
     ("login rosa", "unexpected extra argument"),
 ]
 
@@ -203,6 +208,10 @@ NODES = [
     ("party join @empty --home never-joined", 2, "not an invitation"),
     ("party join @invitation --home never-joined", 2, "the invitation is for spiffe://acme.example/party/p9"),
     ("user join @invitation --home never-joined", 2, "this is a party's node"),
+    # people
+    ("subject copy 7 --out copy --home rosa", 2, "this is a user's node"),
+    ("subject copy 7 --out copy --home nowhere", 2, "no node here"),
+    ("subject requests --overdue --home hub", 2, "this is a coordinator's node"),
     # logins
     ("login --home p1", 2, "this is a party's node"),
     ("login --home nowhere", 2, "no node here"),

@@ -2,36 +2,24 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compliance.errors import InvalidLawEntry, LawStoreUnavailable
-from compliance.subject_terms import subject_terms
-from compliance.subjects import FILE, Act, Kind, Seal, SubjectRegistry
-
-ADS, FRAUD = "dpv:Marketing", "dpv:FraudPreventionAndDetection"
-
-
-def _flip(text: bytes) -> bytes:
-    return bytes(byte ^ 0x5A for byte in text)
-
-
-SEAL = Seal(bytes(range(32)), _flip, _flip)
+from compliance.subjects import FILE, Act, Seal, SubjectRegistry
+from tests.compliance.subject_fixtures import ADS, FRAUD, SEAL, Told, flip, opened
 
 
 @pytest.fixture
-def told() -> list[tuple[str, dict[str, Any]]]:
+def told() -> Told:
     return []
 
 
 @pytest.fixture
 def registry(tmp_path: Path, told: list[Any]) -> Iterator[SubjectRegistry]:
-    with SubjectRegistry.open_with(
-        tmp_path / FILE, lambda subject, data: told.append((subject, dict(data))), SEAL
-    ) as one:
+    with opened(SubjectRegistry, tmp_path, told) as one:
         yield one
 
 
@@ -102,7 +90,6 @@ def test_to_say_the_last_thing_again_is_no_change(registry: SubjectRegistry, tol
 
 def test_neither_file_nor_log_names_anybody(registry: SubjectRegistry, told: list[Any], tmp_path: Path) -> None:
     registry.say(Act.WITHDRAW, ["ann.smith@example.org"], ADS)
-    registry.receive("ann.smith@example.org", Kind.ACCESS, "gdpr", datetime(2026, 11, 1, tzinfo=UTC))
     registry.close()
     blob = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"ann" not in blob
@@ -121,7 +108,7 @@ def test_what_the_log_does_not_take_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_another_nodes_file_is_not_used(registry: SubjectRegistry, tmp_path: Path) -> None:
-    other = Seal(os.urandom(32), _flip, _flip)
+    other = Seal(os.urandom(32), flip, flip)
     with pytest.raises(LawStoreUnavailable, match="not this node's"):
         SubjectRegistry.look(tmp_path / FILE, other)
     with pytest.raises(LawStoreUnavailable, match="not this node's"):
@@ -133,37 +120,6 @@ def test_what_is_no_id_is_refused_and_nobody_is_kept(registry: SubjectRegistry, 
     with pytest.raises(InvalidLawEntry, match="no id of a person"):
         registry.say(Act.ERASE, ["ann", bad])
     assert registry.withheld(ADS) == []
-
-
-@pytest.mark.parametrize(
-    ("regime", "received", "due"),
-    [
-        ("gdpr", "2026-01-31T12:00:00+00:00", "2026-02-28T22:59:59+00:00"),
-        ("gdpr", "2026-01-31T23:30:00+00:00", "2026-03-01T22:59:59+00:00"),
-        ("uk_gdpr", "2026-12-15T09:00:00+00:00", "2027-01-15T23:59:59+00:00"),
-        ("lgpd", "2026-06-01T02:00:00+00:00", "2026-06-16T02:59:59+00:00"),
-        ("ccpa", "2026-03-01T12:00:00+00:00", "2026-04-16T07:59:59+00:00"),
-    ],
-)
-def test_a_request_is_due_at_the_end_of_the_last_day_there(regime: str, received: str, due: str) -> None:
-    assert subject_terms().due(regime, datetime.fromisoformat(received)) == datetime.fromisoformat(due)
-
-
-def test_requests_are_listed_by_urgency_and_answered_once(registry: SubjectRegistry) -> None:
-    day = datetime(2026, 11, 1, tzinfo=UTC)
-    late = registry.receive("ann", Kind.ACCESS, "ccpa", day)
-    soon = registry.receive("bob", Kind.ERASURE, "lgpd", day)
-    assert [one.number for one in registry.requests()] == [soon.number, late.number]
-    assert registry.answer(soon.number, "granted", "erased everywhere").outcome == "granted"
-    assert [one.number for one in registry.requests()] == [late.number, soon.number]
-    with pytest.raises(InvalidLawEntry, match="answered already"):
-        registry.answer(soon.number, "refused", "no")
-    with pytest.raises(InvalidLawEntry, match="no such request"):
-        registry.answer(99, "granted", "done")
-    with pytest.raises(InvalidLawEntry, match="no answer"):
-        registry.answer(late.number, "perhaps", "later")
-    with pytest.raises(InvalidLawEntry, match="regime `mars` has no term"):
-        registry.receive("ann", Kind.ACCESS, "mars", day)
 
 
 @pytest.mark.parametrize("bad", ["marketing", "dpv:marketing", "dpv:Marketing ", "Marketing"])

@@ -1,8 +1,11 @@
 """Results on standard output, everything else on standard error, and a stranger's text is only ever text."""
 
 import json
+import sys
+import time
 
 import pytest
+from rich.progress import Progress
 
 from inbond.console import bars, emit, facts, note, size, table
 
@@ -53,3 +56,26 @@ def test_notes_and_bars_stay_off_standard_output(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (3_800_000, "3.8 MB"), (2e12, "2000.0 GB")])
 def test_sizes_are_for_people(count: float, shown: str) -> None:
     assert size(count) == shown
+
+
+def _shown(progress: Progress) -> bool:
+    return progress.live.is_started
+
+
+def test_a_bar_of_what_is_quick_is_never_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with bars(after=60) as progress:
+        progress.add_task("reading", total=1, detail="")
+    assert capsys.readouterr() == ("", "")
+    with bars(after=0.01) as progress:
+        progress.add_task("reading", total=1, detail="orders")
+        ends = time.monotonic() + 20
+        while not _shown(progress):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+    assert not _shown(progress)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "orders" in said.err

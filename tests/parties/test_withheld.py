@@ -151,20 +151,6 @@ def test_show_tells_in_which_jobs_a_person_was_and_retrain_writes_them_again(par
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_requests_have_a_day_and_an_answer(party: Party) -> None:
-    made = said(party, "request", "a", "--kind", "access", "--regime", "gdpr", "--received", "2026-01-31T12:00+00:00")
-    assert (made["due"], made["state"]) == ("2026-02-28T22:59+00:00", "overdue")
-    assert said(party, "answer", made["request"], "granted", "--say", "copy sent")["state"] == "granted"
-    assert [one["state"] for one in said(party, "requests")] == ["granted"]
-    assert "answered already" in str(run(party, "answer", made["request"], "granted", "--say", "x").exception)
-    assert "is no time" in str(
-        run(party, "request", "a", "--kind", "access", "--regime", "gdpr", "--received", "soon").exception
-    )
-    terms = json.loads(CliRunner().invoke(app, ["terms", "--json"]).output)
-    assert {one["regime"] for one in terms} >= {"gdpr", "pipl", "ccpa", "lgpd"}
-    assert said(party, "counts") == []
-
-
 VIEWS = f"""views:
   masks:
     - {{column: amount, form: round, size: 10, purposes: ["{FRAUD}"], organisations: [bank]}}

@@ -1,5 +1,7 @@
 """A real PostgreSQL server: the contract of connectors, and what only a server can get wrong."""
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,18 +14,25 @@ import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
+from inbond.node import utc_now
 from parties.connectors import postgres
 from parties.connectors.base import DataError, Limits, Relation, connector, run_pushdown
+from parties.connectors.person import rows_of
 from parties.connectors.postgres import PostgresConnector
 from parties.connectors.pushdown import Pushdown
 from parties.connectors.testing import ConnectorContract
+from parties.subject_copy import copy_of
+from parties.withheld import opened_registry
 from policies.contract import ColumnType, Source
+from tests.bad_input.homes import Party
 from tests.parties.connectors.conftest import PASSWORD, PASSWORD_VARIABLE, READER
 from tests.parties.connectors.fragments import QUERIES, answered, orders
 from tests.parties.connectors.server import Server
+from tests.policies.samples import CONTRACT
 
 pytestmark = pytest.mark.postgres
 INT, TEXT = ColumnType.INT, ColumnType.TEXT
+UNHELD = re.compile("  (country|items|paid|day|seen|weight): ")  # columns that this server's table has not
 NATIVE = {
     pa.int64(): "bigint",
     pa.float64(): "double precision",
@@ -183,6 +192,44 @@ def test_other_native_types_come_as_the_contract_says(server: Server, admin: psy
         *("7", "2025-12-31 16:30:00", "ab", "12.35", "6f1e8a52-0000-4000-8000-000000000001", "2026-03-01")
     ]
     assert isinstance(row["m"], Decimal)
+
+
+def test_a_persons_rows_come_by_exact_id_whatever_the_column_holds_equal(
+    server: Server, admin: psycopg.Connection[Any]
+) -> None:
+    """A case-blind column would hand one person's rows to another; padding is no part of an id."""
+    admin.execute("DROP COLLATION IF EXISTS shop.blind CASCADE")
+    admin.execute("CREATE COLLATION shop.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    admin.execute("CREATE TABLE shop.t (who text COLLATE shop.blind, padded char(9), n int)")
+    admin.execute("INSERT INTO shop.t VALUES ('ann', 'ann', 1), ('Ann', 'Ann', 2), (NULL, NULL, 3)")
+    assert admin.execute("SELECT count(*) FROM shop.t WHERE who = 'ann'").fetchone() == (2,)
+    columns = {"who": TEXT, "padded": TEXT, "n": INT}
+    for subject in ("who", "padded"):
+        relations = {"source": Relation(_source(server, "t"), columns)}
+        found = PostgresConnector().run(relations, rows_of("ann", subject, columns), Path())
+        assert found.to_pylist() == [{"who": "ann", "padded": "ann", "n": 1}]
+
+
+def test_a_copy_of_a_persons_data_is_read_from_a_server(
+    server: Server, admin: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    admin.execute("CREATE TABLE shop.orders (customer varchar(9), amount numeric, secret text)")
+    admin.execute("INSERT INTO shop.orders VALUES ('o''b', 10.5, 'x'), ('b', 1, 'x'), ('%', 2, 'x')")
+    party = Party.make(tmp_path / "p1")
+    try:
+        source = json.dumps(_source(server, "orders").model_dump(by_alias=True, exclude_defaults=True))
+        text = CONTRACT.replace("{kind: parquet, path: orders.parquet}", source)
+        text = text.replace("law:\n", "law:\n  subject: customer\n")
+        kept = [line for line in text.splitlines() if not line.startswith("  ") or not UNHELD.match(line)]
+        (party.home / "contracts" / "orders.yaml").write_text("\n".join(kept) + "\n")
+        with opened_registry(party.node) as registry:
+            made = copy_of(party.node, registry, "o'b", tmp_path / "copy", now=utc_now())
+    finally:
+        party.close()
+    assert made.rows == {"orders": 1}
+    found = json.loads((tmp_path / "copy" / "tables" / "orders.json").read_text())
+    assert found == {"dataset": "orders", "rows": [{"amount": "10.50", "customer": "o'b"}]}
+    assert admin.execute("SELECT count(*) FROM shop.orders").fetchone() == (3,)
 
 
 def test_a_table_here_is_joined_with_a_file_there(
