@@ -18,7 +18,7 @@ from inbond.config import read_text
 from inbond.console import emit, facts, table
 from inbond.endorsed import Thing, accept_policies, policies_digest
 from inbond.errors import ConfigError, InbondError
-from inbond.keystore import write_private
+from inbond.keystore import check_new, write_private
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
 from policies.agreement import load_agreement, read_signed
@@ -85,8 +85,7 @@ def approve_file(
 ) -> None:
     """Read terms, or a node's policies, and sign that the node may sign or run under just these."""
     load_role(home, "user")
-    if out.exists():
-        raise ConfigError("there is such a file already", where=str(out), right="another name")
+    check_new(out)
     thing, what, shown = _thing(path)
     if not json:
         emit({}, json=False, human=lambda console: console.print(facts(shown)))

@@ -65,7 +65,7 @@ class Agent:
         admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget, lawfulness, self.regions)
         self.door = Door(self.node, self.store, self.catalogue, admission, self.jobs)
         self.link = self._link()
-        self.upkeep = Upkeep(self.node, rotated=self.link.rotate)
+        self.upkeep = Upkeep(self.node, rotated=self.link.rotate, tidy=self.jobs.tidy)
         self._stopped = threading.Event()
 
     def run(self) -> None:

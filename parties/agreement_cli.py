@@ -16,8 +16,7 @@ from inbond.acting import decided
 from inbond.config import read_text
 from inbond.console import emit, facts, note, table
 from inbond.endorsed import check_endorsed
-from inbond.errors import ConfigError
-from inbond.keystore import write_private
+from inbond.keystore import check_new, write_private
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
 from parties.telling import telling
@@ -143,8 +142,7 @@ def _speak(
     home: Path, found: SignedAgreement, act: Act, out: Path, json: bool, approvals: list[Path] | None = None
 ) -> None:
     """Add this party's word, keep everything, and write it for the other sides; people approve what binds it."""
-    if out.exists():
-        raise ConfigError("there is such a file already", where=str(out), right="another name")
+    check_new(out)
     with _opened(home) as (node, store):
         if act == "agree":
             rule = node.config.approval.agreements

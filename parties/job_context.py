@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inbond.answers import Answer
     from parties.differencing import ExactReleases
     from parties.join_process import JoinProcess
+    from parties.openings import Openings
     from parties.releases import Releases
 
 
@@ -90,6 +91,7 @@ class JobContext:
     registry: Callable[[], int]
     releases: "Releases"
     exact: "ExactReleases"
+    openings: "Openings"
     summarise: Callable[[str, Mapping[str, Any]], None]
     keep_answer: Callable[["Answer"], None]
     step_seconds: float

@@ -27,6 +27,7 @@ from parties.job_context import JobContext, JobVault
 from parties.job_steps import JobSteps
 from parties.join_process import JoinProcess, join_child
 from parties.joining import JoinedJob
+from parties.openings import Openings
 from parties.plain import PlainJob
 from parties.releases import Releases
 from parties.store import LIVE, PartyStore
@@ -75,6 +76,7 @@ class Jobs:
         self._withholding = Withholding(node)
         self._releases = Releases(node, catalogue, budget)
         self._exact = ExactReleases(node, catalogue, budget)
+        self._openings = Openings(node)
         self._answers = Answers(node.home, node.keystore)
         self._spare = Spare(partial(join_child, node.config.limits.worker_memory_mib * MIB))
         self._live: dict[str, Job] = {}
@@ -119,6 +121,10 @@ class Jobs:
         now = utc_now().timestamp()
         over = [row.id for row in self._store.jobs(LIVE) if row.expires <= now]
         return [job for job in over if self.end(job, "expired")]
+
+    def tidy(self) -> None:
+        """Forget what is kept for auditors once its time is over."""
+        self._openings.tidy()
 
     def close(self) -> None:
         """End every job's processes; their state stays for the next start."""
@@ -167,6 +173,7 @@ class Jobs:
             registry=self._withholding.revision,
             releases=self._releases,
             exact=self._exact,
+            openings=self._openings,
             summarise=self._store.summarise,
             keep_answer=lambda answer: self._answers.put(KeptAnswer(answer, order.iss, utc_now())),
             step_seconds=float(self._node.config.limits.step_seconds),

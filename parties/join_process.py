@@ -42,6 +42,19 @@ def join_child(memory: int) -> Child:
     return spawn("parties.join_process", limits=ChildLimits(address_space=memory), name="join")
 
 
+class Committed(NamedTuple):
+    """What a value side is bound to, `protocols.join.commitment`: `root` (32 bytes), `shape` (moduli, columns, blocks).
+
+    `size` is how many bytes at the end of the mail these are. `keys` are the secret ones where this party is the value
+    side, and empty where it is the attribute side.
+    """
+
+    root: bytes
+    shape: tuple[int, int, int]
+    size: int
+    keys: bytes
+
+
 class JoinProcess:
     """One of `join_child`'s with a role for each counterpart; a step of more than `timeout` seconds ends it.
 
@@ -65,6 +78,13 @@ class JoinProcess:
         """Take what `peer` sent in the round before, give what to send it in round `round_`."""
         head, body = self._ask({"do": "step", "peer": peer, "round": round_}, [] if mail is None else [mail])
         return body[0] if head["mail"] else None
+
+    def commitment(self, peer: str) -> Committed | None:
+        """What the role towards `peer` sent or received, once it did."""
+        head, body = self._ask({"do": "commitment", "peer": peer})
+        if not head["root"]:
+            return None
+        return Committed(bytes.fromhex(head["root"]), tuple(head["shape"]), head["size"], bytes(body[0]))
 
     def end(self, peer: str) -> Part:
         """What the role towards `peer` ended with."""
@@ -114,6 +134,7 @@ class _Roles:
         work: dict[str, Callable[..., tuple[dict[str, Any], list[Buffer]]]] = {
             "open": self._open,
             "step": self._step,
+            "commitment": self._commitment,
             "end": self._end,
         }
         try:
@@ -143,6 +164,16 @@ class _Roles:
     def _step(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         mail = self._roles[head["peer"]].step(head["round"], body[0] if body else None)
         return {"mail": mail is not None}, [] if mail is None else [mail]
+
+    def _commitment(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
+        del body
+        role = self._roles[head["peer"]]
+        found = role.commitment
+        if found is None:
+            return {"root": ""}, []
+        shape = found.shape
+        told = {"shape": (shape.moduli, shape.columns, shape.blocks), "size": shape.bytes}
+        return {"root": found.root.hex(), **told}, [role.keys() if hasattr(role, "keys") else b""]
 
     def _end(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         del body

@@ -18,10 +18,12 @@ from inbond.answers import answer_of
 from inbond.errors import JobFailed
 from inbond.joined_query import JoinLayout, Rows
 from inbond.joint_query import Hidden, Table, joint_numbers, moduli_of
+from inbond.messages import Buffer
 from inbond.records import FROM, TO, blob_record, blob_view
 from parties.answering import QueryJob
 from parties.job_context import JobContext
 from parties.join_process import JoinProcess, Part
+from parties.openings import Facts
 from policies.contract import PublishedContract
 from policies.plan import JoinPlan
 from policies.protocols import ANSWER_STEP, JOIN_ROUNDS
@@ -48,6 +50,7 @@ class JoinedJob(QueryJob):
         self.correspondents = frozenset(self.query.sides[1 - self._own.number].owners)
         self._process: JoinProcess | None = None
         self._rows: tuple[Keyed, Rows] | None = None
+        self._committed: set[str] = set()
         self.steps["query.join"] = self._join
         self._readers = frozenset(context.plan.answered())
         if context.me in self._readers:
@@ -66,11 +69,20 @@ class JoinedJob(QueryJob):
         reply = RecordDict()
         for peer in sorted(self.correspondents):
             sent = self._process.step(peer, round_, mails.get(peer))
+            self._commit(self._process, peer, sent)
             if sent is not None:
                 reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(round_), sent))
         if round_ == JOIN_ROUNDS:
             self._end(self._process)
         return reply
+
+    def _commit(self, process: JoinProcess, peer: str, sent: Buffer | None) -> None:
+        """Log what the value side is bound to before anything leaves that rests on it; keep what opens it."""
+        found = None if peer in self._committed else process.commitment(peer)
+        if found is not None:
+            self._committed.add(peer)
+            facts = Facts(peer, found, self._layout.value_ranges, self._own_contracts())
+            self.context.openings.commit(self.context, facts, None if self._attribute else sent)
 
     def _begin(self) -> None:
         """Run this party's fragment and open a role for every counterpart."""

@@ -22,6 +22,7 @@ _COMMANDS: dict[Area, tuple[str, ...]] = {
     "proposals": ("agreement propose", "agreement receive"),
     "agreements": ("agreement sign", "agreement revoke"),
     "evidence": (
+        "audit open",
         "record add",
         "record expire",
         "law begin-counters",

@@ -12,27 +12,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from policies.approval_rule import ApprovalRule
-from policies.document import Value
+from policies.claims import RegisteredClaims
 from policies.identity import Standing
-from policies.job import Hex32, Identity, Instant
+from policies.job import Hex32
 
 APPROVAL_TYPE = "inbond-approval+jws"
 MAX_REASON = 300
 
 
-class Approval(Value):
-    """The signed thing: a decision on one job's plan. Claims as in RFC 7519 section 4.1; `jti` is its nonce."""
+class Approval(RegisteredClaims):
+    """The signed thing: a decision on one job's plan."""
 
     job: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
     plan: Hex32
     decision: Literal["approve", "refuse"]
     reason: Annotated[str, Field(max_length=MAX_REASON, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    iss: Identity
-    aud: tuple[Identity, ...] = Field(min_length=1, max_length=1)
-    iat: Instant
-    nbf: Instant
-    exp: Instant
-    jti: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, m
 
 from policies.agreement_need import AgreementNeed
 from policies.approval_rule import ApprovalRule
+from policies.audit_terms import AuditTerms
 from policies.canonical import digest
 from policies.document import Value, read_document, validate
 from policies.law_terms import LawTerms
@@ -296,6 +297,7 @@ class PublishedContract(Value):
     law: LawTerms | None = None
     views: Views | None = None
     agreement: AgreementNeed | None = None
+    audit: AuditTerms | None = None
     expires: datetime
 
     @field_validator("noise", mode="before")
@@ -351,7 +353,7 @@ class PublishedContract(Value):
 
     def published(self) -> dict[str, Any]:
         """Return the contract as JSON data, keys as in the file, sets sorted; `source` stays at home."""
-        added = ("approval", "law", "views", "agreement")  # a digest from before there were such keys holds
+        added = ("approval", "law", "views", "agreement", "audit")  # a digest from before there were such keys holds
         unsaid = {name for name in added if getattr(self, name) is None}
         return _sorted_sets(self.model_dump(mode="json", by_alias=True, exclude={"source"} | unsaid))
 

@@ -14,7 +14,7 @@ from policies.document import Path
 Effect = Literal["more", "less", "other"]
 _OPPOSITE: dict[Effect, Effect] = {"more": "less", "less": "more", "other": "other"}
 _CLOSENESS = [one.value for one in DataClass]  # from open to special category
-_SETS = frozenset({"uses", "purposes", "countries", "ids", "domain"})  # each member permits something
+_SETS = frozenset({"uses", "purposes", "countries", "ids", "domain", "values_to"})  # each member permits something
 _PERMITTED: dict[str, Callable[[Any], Any]] = {
     "class": lambda value: -_CLOSENESS.index(value),
     "mode": lambda value: value == "none",
@@ -22,7 +22,7 @@ _PERMITTED: dict[str, Callable[[Any], Any]] = {
     "allow_plain": bool,
     "expires": str,
     **dict.fromkeys(("minimum_group", "minimum_parties", "people"), lambda value: -value),
-    **dict.fromkeys(("epsilon", "delta", "hours", "rows_per_key"), lambda value: value),
+    **dict.fromkeys(("epsilon", "delta", "hours", "rows_per_key", "blocks"), lambda value: value),
 }  # key -> how much a value of it permits; the value of another key is another rule, neither more nor less
 
 
@@ -94,6 +94,8 @@ def _added(path: Path) -> Effect:
             return "more"
         case ("law",) | ("budget",):
             return "more"  # without `law` the table takes part in nothing, without `budget` in nothing with noise
+        case ("audit",):
+            return "more"  # values of encrypted columns may be shown to somebody
         case ("approval",) | ("views",) | ("agreement",):
             return "less"
     return "other"

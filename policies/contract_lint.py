@@ -40,7 +40,8 @@ def findings(contract: PublishedContract, law: Law, now: datetime) -> tuple[Find
     """Everything to be said of the contract at `now` (aware); errors first."""
     faults = unknown_to_law(contract, law.catalogue)
     errors = [Finding("error", one.path, one.what, one.right) for one in faults]
-    found = [*errors, *_ending(contract, now), *_people(contract, law), *_joins(contract), *_noise(contract)]
+    found = [*errors, *_ending(contract, now), *_people(contract, law), *_joins(contract), *_audit(contract)]
+    found += _noise(contract)
     if not faults:  # or the law could not be asked
         found += _law(contract, law, now)
     return tuple(sorted(found, key=lambda one: one.level))
@@ -81,6 +82,12 @@ def _joins(contract: PublishedContract) -> Iterator[Finding]:
                 path = ("columns", name, "key", "counterparts", pattern)
                 what = f"every party that joins may learn which keys of `{name}` both have"
                 yield _warning(path, what, "name the parties that may, such as 'p*'")
+
+
+def _audit(contract: PublishedContract) -> Iterator[Finding]:
+    if contract.audit is not None and any(not pattern.strip("*") for pattern in contract.audit.values_to):
+        what = f"every auditor of {contract.jurisdiction} may see values that this table sends into joins"
+        yield _warning(("audit", "values_to"), what, "name the auditors")
 
 
 def _noise(contract: PublishedContract) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A token whose signature, certificate and form are good; `payload` is a JSON object.
+    """A token whose signature, certificate and form are good; `payload` is a JSON object, `key` the signer's.
 
     `at` is when the signer says to have signed, where the header has it and the certificate was judged by it.
     """
@@ -59,6 +59,7 @@ class Verified:
     payload: dict[str, JSON]
     issuer: SpiffeId
     certificate: PeerIdentity
+    key: Ed25519PublicKey = field(repr=False)
     at: datetime | None = None
 
 
@@ -132,7 +133,7 @@ def verify(
     if "iss" in payload and payload["iss"] != str(peer.spiffe_id):
         raise InvalidIdentity("iss is not the signer", where=typ, right=str(peer.spiffe_id))
     at = datetime.fromtimestamp(header[SIGNED_AT], UTC) if aged and SIGNED_AT in header else None
-    return Verified(payload, peer.spiffe_id, peer, at)
+    return Verified(payload, peer.spiffe_id, peer, key, at)
 
 
 def detached(token: str) -> str:

@@ -66,6 +66,13 @@ class LifeSection(_Section):
     rejoin_seconds: float = Field(120, ge=5, le=86_400, description="how long a job waits for a lost party")
 
 
+class OpeningSection(_Section):
+    """What is kept of encrypted join values, for auditors whom a contract names; else nothing is."""
+
+    keep_days: int = Field(30, ge=0, le=365, description="how long; 0 keeps nothing")
+    keep_mib: int = Field(1024, ge=1, le=1 << 20, description="how much in all; the oldest goes first")
+
+
 class ApprovalSection(_Section):
     """What this node does only once people have approved it; nobody is asked where a rule is left out."""
 
@@ -95,6 +102,7 @@ class NodeConfig(_Section):
     keys: KeySection = KeySection()  # type: ignore[call-arg]  # all fields have defaults
     limits: LimitSection = LimitSection()  # type: ignore[call-arg]  # all fields have defaults
     life: LifeSection = LifeSection()  # type: ignore[call-arg]  # all fields have defaults
+    openings: OpeningSection = OpeningSection()  # type: ignore[call-arg]  # all fields have defaults
     approval: ApprovalSection = ApprovalSection()  # type: ignore[call-arg]  # all fields have defaults
     people: PeopleSection = PeopleSection()  # type: ignore[call-arg]  # all fields have defaults
 

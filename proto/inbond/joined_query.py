@@ -139,6 +139,13 @@ class JoinLayout:
             minimum=minimum if self.join.engine == "ec-hidden" else 1,
         )
 
+    @property
+    def value_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The least and the largest value that the contracts let each of the value side's columns have for one key."""
+        rows, unknown = self.rows(self.value), (-UNKNOWN_RIGHT, UNKNOWN_RIGHT)
+        bounds = [column.bounds for column in self.value.columns]
+        return tuple(unknown if one is None else (min(0, rows * one[0]), max(0, rows * one[1])) for one in bounds)
+
     def _limits(self, side: Side, unknown: int) -> tuple[int, ...]:
         rows = self.rows(side)
         bounds = [column.bounds for column in side.columns]

@@ -255,6 +255,19 @@ def write_private(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
+def check_new(out: Path) -> None:
+    """Raise ConfigError where no new file can be written to `out`, whatever it is to hold."""
+    if out.exists():
+        raise ConfigError("there is such a file already", where=str(out), right="another name")
+    check_folder(out)
+
+
+def check_folder(out: Path) -> None:
+    """Raise ConfigError where `out` would be in no folder."""
+    if not out.parent.is_dir():
+        raise ConfigError("there is no such folder", where=str(out.parent), right="a folder that exists")
+
+
 def _secret_context(name: str) -> bytes:
     return b"secret " + name.encode()
 

@@ -192,23 +192,31 @@ class Upkeep(threading.Thread):
         *,
         rotated: Callable[[], None] = lambda: None,
         denied: Callable[[], None] = lambda: None,
+        tidy: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name="upkeep", daemon=True)
-        self._node, self._rotated, self._denied = node, rotated, denied
+        self._node, self._rotated, self._denied, self._tidy = node, rotated, denied, tidy
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
         """Loop until `stop`."""
         while not self._stop_asked.wait(self._node.config.life.denylist_seconds):
-            for act, tell in ((self._node.refresh_denied, self._denied), (self._node.renew, self._rotated)):
+            for act in (self._refresh_denied, self._renew, self._tidy):
                 try:
-                    if act():
-                        tell()
+                    act()
                     self._node.sign_checkpoint()
                 except (InbondError, PolicyError, ComplianceError) as error:
                     log.warning("upkeep", error=str(error))
                 except Exception as error:  # a full disk must not end renewal for good
                     log.exception("upkeep", error=type(error).__name__)
+
+    def _refresh_denied(self) -> None:
+        if self._node.refresh_denied():
+            self._denied()
+
+    def _renew(self) -> None:
+        if self._node.renew():
+            self._rotated()
 
     def stop(self) -> None:
         """End the loop."""

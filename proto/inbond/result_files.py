@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from inbond.answers import Answer, as_json, as_text
 from inbond.errors import ConfigError
-from inbond.keystore import write_private
+from inbond.keystore import check_folder, write_private
 from inbond.origin import labelled, origin_of
 
 ENDINGS = {"query": (".csv", ".json", ".parquet"), "train": (".safetensors",)}
@@ -31,7 +31,7 @@ def check_out(out: Path | None, kind: str = "", *, force: bool = False) -> None:
     if out.suffix not in endings:
         right = f"a name that ends in {', '.join(endings)}"
         raise ConfigError(f"no way to write {out.suffix or 'a file without an ending'}", where=str(out), right=right)
-    _check_folder(out.parent)
+    _check_writable(out)
     if out.is_dir() or (out.exists() and not force):
         right = "another name" if out.is_dir() else "another name, or --force to replace it"
         raise ConfigError("is there already", where=str(out), right=right)
@@ -39,16 +39,15 @@ def check_out(out: Path | None, kind: str = "", *, force: bool = False) -> None:
 
 def check_new_folder(out: Path) -> None:
     """Raise ConfigError where no new folder `out` could be made."""
-    _check_folder(out.parent)
+    _check_writable(out)
     if os.path.lexists(out):
         raise ConfigError("is there already", where=str(out), right="another name")
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError("there is no such folder", where=str(folder), right="a folder that exists")
-    if not os.access(folder, os.W_OK):
-        raise ConfigError("nothing can be written there", where=str(folder), right="a folder of your own")
+def _check_writable(out: Path) -> None:
+    check_folder(out)
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError("nothing can be written there", where=str(out.parent), right="a folder of your own")
 
 
 def write_answer(found: Answer, out: Path, *, force: bool = False) -> None:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from policies.envelope import KEPT, Signer, sign, verify
+from policies.envelope import KEPT, Signer, Verified, sign, verify
 from policies.identity import TrustStore
 from protocols.errors import PeerViolation
 from protocols.sealing import open_sealed, seal
@@ -50,6 +50,13 @@ def seal_signed(content: bytes, label: BoxLabel, signer: Signer, reader: bytes) 
 
 def open_signed(box: bytes, label: BoxLabel, private: bytes, *, sender: str, trust: TrustStore, now: datetime) -> bytes:
     """The content of a box that `sender` (a SPIFFE ID) made; raises PeerViolation or InvalidIdentity."""
+    return open_verified(box, label, private, sender=sender, trust=trust, now=now)[0]
+
+
+def open_verified(
+    box: bytes, label: BoxLabel, private: bytes, *, sender: str, trust: TrustStore, now: datetime
+) -> tuple[bytes, Verified]:
+    """The content of a box and its signature, for readers who need the sender's key; raises as `open_signed`."""
     plain = open_sealed(box, private, label.context())
     length = int.from_bytes(plain[:4], "big")
     if not 0 < length <= min(MAX_TOKEN, len(plain) - 4):
@@ -65,4 +72,4 @@ def open_signed(box: bytes, label: BoxLabel, private: bytes, *, sender: str, tru
     }
     if signed.payload != expected or str(signed.issuer) != sender:
         raise PeerViolation("a sealed box does not belong to this job, step and sender", where=label.purpose)
-    return content
+    return content, signed

@@ -14,7 +14,8 @@ the other share, and nothing else is in it. Two things of a reply could still te
   is pseudorandom to the key holder too (Ring-LWE): its noise is flooded with the rest.
 
 A reply is switched down to one prime, which is a function of what it was. This holds for a key holder that follows the
-protocol; one that sends other noise than SEAL's, or a malformed key on purpose, is not covered.
+protocol; one that sends other noise than SEAL's, or a malformed key on purpose, is not covered, but is found where an
+auditor opens the block (`opening`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class ValueKey:
         """The public key, KEY_BYTES."""
         self._encryptor = seal.Encryptor(self._ring.context, secret)
         self._decryptor = seal.Decryptor(self._ring.context, secret)
+
+    def secret(self) -> bytes:
+        """The secret key's coefficients, a signed byte each: 8192 bytes that open every ciphertext under it."""
+        return self._ring.secret_of(self._decryptor).astype(np.int8).tobytes()
 
     def encrypt(self, column: I64) -> U8:
         """A column (positions,) of whole numbers as (blocks, FRESH_BYTES), filled up with zeros."""

@@ -7,14 +7,16 @@ checked against the primes, and a second polynomial of zeros (a transparent ciph
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 import tenseal.sealapi as seal
 
-from protocols.containers import CIPHER_PREFIX, SEED_BYTES, SEED_PREFIX, U8, Bytes, Scratch, narrow, widen
+from protocols.containers import CIPHER_PREFIX, PLAIN_PREFIX, SEED_BYTES, SEED_PREFIX, U8, Bytes, Scratch, narrow, widen
 from protocols.errors import MisuseError, PeerViolation
 from protocols.packing import U64
+from protocols.psi.items import I64
 
 # Ring degree, and primes that are 1 modulo 2 * 8192: three of 56 bits for data, the largest, so that a coefficient
 # takes exactly 7 bytes, and a small one, for SEAL sets the last prime of a chain aside for keys. 188 bits in all: the
@@ -47,6 +49,10 @@ class Ring:
         generator.create_public_key(public)
         self._public = self._full_template(public, len(DATA) + 1)
         self._reply = self._full_template(self.switch_down(fresh), 1)
+        plain = seal.Plaintext()
+        plain.resize(DEGREE)
+        head, raw = self._scratch.template(plain, PLAIN_PREFIX + 8 * DEGREE)
+        self._plain = head + raw[:PLAIN_PREFIX]
 
     def _seeded_template(self, secret: Any, cipher: Any) -> tuple[bytes, bytes]:
         """All but coefficients and seed of a fresh ciphertext, which is loaded into `cipher` as well."""
@@ -108,6 +114,53 @@ class Ring:
     def load_constant(self, words: U64) -> Any:
         """Our own noise polynomial (primes, degree) as a ciphertext whose second polynomial is zero: only to add."""
         return self._load(seal.Ciphertext(), self._full, words.data, bytes(words.nbytes))
+
+    def secret_of(self, decryptor: Any) -> I64:
+        """The coefficients (8192,) of a secret key s, each -1, 0 or 1: (0, q/t) decrypts to s."""
+        words, plain = np.zeros((2, len(DATA), DEGREE), np.uint64), seal.Plaintext()
+        scale = prod(DATA) // self.modulus
+        words[1, :, 0] = [scale % prime for prime in DATA]
+        decryptor.decrypt(self._load(seal.Ciphertext(), self._full, words.data), plain)
+        found = np.zeros(DEGREE, np.int64)
+        count = plain.coeff_count()
+        raw = self._scratch.raw(plain, PLAIN_PREFIX + 8 * count)
+        found[:count] = np.frombuffer(raw, "<i8", count, PLAIN_PREFIX)
+        found[found > 1] -= self.modulus
+        return found
+
+    def multiplier(self, secret: I64) -> Any:
+        """A secret key's coefficients as a plaintext for `phase`."""
+        ready = seal.Plaintext()
+        self.evaluator.transform_to_ntt(self._polynomial((secret % self.modulus).astype(np.uint64)), self.level, ready)
+        return ready
+
+    def phase(self, cipher: Any, multiplier: Any) -> U64:
+        """c0 + c1 s modulo each prime (primes, 8192): the scaled plaintext and its noise."""
+        moved, product = seal.Ciphertext(), seal.Ciphertext()
+        self.evaluator.transform_to_ntt(cipher, moved)
+        self.evaluator.multiply_plain(moved, multiplier, product)
+        self.evaluator.transform_from_ntt_inplace(product)
+        total: U64 = (self._words(cipher)[0] + self._words(product)[1]) % np.array(DATA, np.uint64)[:, None]
+        return total
+
+    def zero(self, public: Any) -> Any:
+        """A fresh encryption of zero under a public key."""
+        cipher = seal.Ciphertext()
+        seal.Encryptor(self.context, public).encrypt_zero(cipher)
+        return cipher
+
+    def slots_of(self, coefficients: U64) -> U64:
+        """The slots (8192,) of the plaintext with these coefficients below the modulus."""
+        return self.decode(self._polynomial(coefficients))
+
+    def _polynomial(self, coefficients: U64) -> Any:
+        return self._load(seal.Plaintext(), self._plain, np.ascontiguousarray(coefficients).data)
+
+    def _words(self, cipher: Any) -> U64:
+        """Both polynomials (2, primes, degree) of a ciphertext modulo all of `DATA`."""
+        count = 2 * len(DATA) * DEGREE
+        raw = self._scratch.raw(cipher, CIPHER_PREFIX + 8 * count)
+        return np.frombuffer(raw, "<u8", count, CIPHER_PREFIX).reshape(2, len(DATA), DEGREE)
 
     def _dump(self, thing: Any, primes: int) -> bytes:
         body = np.empty(2 * primes * DEGREE * WIDTH, np.uint8)

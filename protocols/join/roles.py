@@ -27,6 +27,7 @@ import numpy as np
 
 from protocols.containers import Bytes
 from protocols.errors import MisuseError, PeerViolation
+from protocols.join.commitment import Commitment, Shape
 from protocols.join.masked import MaskedSums, ValueKey, blocks_of, share_of
 from protocols.join.matching import (
     AttributeMatcher,
@@ -54,6 +55,8 @@ class _Side:
         self._steps: list[Step] = [None, *steps, *[None] * (ROUNDS - 1 - len(steps))]
         self._round = 0  # the last one done
         self._shares: U64 | None = None
+        self.commitment: Commitment | None = None
+        """To the encrypted columns, from the step on in which they were sent or received."""
 
     def step(self, number: int, mail: Bytes | None) -> bytes | None:
         """Take what the peer sent in the round before (None: nothing) and return what to send in round `number`.
@@ -82,6 +85,9 @@ class _Side:
             right = "send nothing in this round" if due is None else "send a mail in this round"
             raise PeerViolation("a mail is missing or not due", where="join", right=right)
         return due(mail) if due is not None and mail is not None else None
+
+    def _commit(self, blocks: int, sent: Bytes) -> None:
+        self.commitment = Commitment.of(Shape(len(self.terms.moduli), self.terms.right, blocks), sent)
 
     @property
     def shares(self) -> U64:
@@ -131,6 +137,7 @@ class AttributeSide(_Side):
         terms, blocks = self.terms, blocks_of(self._matcher.positions)
         column = blocks * FRESH_BYTES
         parts = cut(mail, self._matcher.tags_bytes, *[KEY_BYTES, terms.right * column] * len(terms.moduli))
+        self._commit(blocks, memoryview(mail)[self._matcher.tags_bytes :])
         entries = self._matcher.finish(parts[0]).ordered(DEGREE)
         shares, sent = np.empty(terms.shape, np.uint64), []
         for index, modulus in enumerate(terms.moduli):
@@ -201,7 +208,19 @@ class ValueSide(_Side):
         for key in self._keys:
             parts.append(key.public)
             parts += [key.encrypt(column).tobytes() for column in columns]
-        return b"".join(parts)
+        mail = b"".join(parts)
+        self._commit(blocks_of(len(order)), memoryview(mail)[len(tags) :])
+        return mail
+
+    def keys(self) -> bytes:
+        """The secret keys, 8192 bytes for each modulus: they open everything that was sent (`opening`).
+
+        Raises:
+            MisuseError: before the columns were sent.
+        """
+        if self.commitment is None:
+            raise MisuseError("there are no keys yet", where="join", right="send the columns first")
+        return b"".join(key.secret() for key in self._keys)
 
     def _open(self, mail: Bytes) -> None:
         cells = self.terms.groups * len(self.terms.outputs)

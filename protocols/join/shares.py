@@ -21,6 +21,7 @@ from protocols.masking import mask
 from protocols.packing import I64, U64
 
 WORD = 8
+Whole = npt.NDArray[np.object_]
 
 
 def combine(parts: Sequence[U64], moduli: Sequence[int]) -> U64:
@@ -66,17 +67,22 @@ def open_table(totals: U64, moduli: Sequence[int]) -> I64:
     """
     if len(totals) != len(moduli):
         raise MisuseError("shares and moduli do not fit", where="join shares", right="give one row for each modulus")
-    residue = totals.astype(object)[0] % moduli[0]
+    found = centred(totals, moduli)
+    if (abs(found) >= 1 << 63).any():
+        raise PeerViolation("a joint sum is out of range", where="join shares", right="share numbers within the limits")
+    table: I64 = found.astype(np.int64)
+    return table
+
+
+def centred(residues: U64, moduli: Sequence[int]) -> Whole:
+    """The whole numbers (...) nearest to zero whose residues (moduli, ...) are given, of any size."""
+    residue = residues.astype(object)[0] % moduli[0]
     step = moduli[0]
-    for row, modulus in zip(totals.astype(object)[1:], moduli[1:], strict=True):
+    for row, modulus in zip(residues.astype(object)[1:], moduli[1:], strict=True):
         residue = residue + step * ((row - residue) * pow(step, -1, modulus) % modulus)  # Garner's form of CRT
         step *= modulus
-    whole = prod(moduli)
-    centred = np.where(2 * residue > whole, residue - whole, residue)
-    if (abs(centred) >= 1 << 63).any():
-        raise PeerViolation("a joint sum is out of range", where="join shares", right="share numbers within the limits")
-    table: I64 = centred.astype(np.int64)
-    return table
+    whole: Whole = np.where(2 * residue > step, residue - step, residue)
+    return whole
 
 
 def _masks(seed: bytes, shape: tuple[int, ...], moduli: Sequence[int]) -> U64:

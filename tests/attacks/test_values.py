@@ -11,6 +11,7 @@ from protocols.errors import ProtocolError
 from protocols.join.table import check_matrix
 from protocols.noise import NoiseSpec
 from tests.attacks.asking import Asked, write_rows
+from tests.attacks.auditing import Audited, sides, talk
 
 DRAWS = 100_000
 POWERS = [f"{2**index}.00" for index in range(40)]  # every sum of them names its rows
@@ -48,6 +49,58 @@ def test_attack_9_in_a_join_without_noise_a_value_over_the_limit_is_refused() ->
     with pytest.raises(ProtocolError, match="right"):
         check_matrix(column, len(column), (MOST,), "right")
     check_matrix(np.minimum(column, MOST), len(column), (MOST,), "right")
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> Audited:
+    return Audited.make(tmp_path)
+
+
+AMOUNTS = np.arange(40) * 100
+MARKED = 2 ** np.arange(40) // 4
+
+
+def test_attack_9_a_value_side_that_keeps_to_its_bounds_passes_the_audit(audited: Audited) -> None:
+    audited.join(AMOUNTS)
+    code, result = audited.audit()
+    assert (code, result["verdict"], result["problems"], result["findings"]) == (0, "good", [], [])
+    assert (result["opened"], result["blocks"], result["columns"], result["unbounded"]) == ([0], 1, 2, [])
+
+
+def test_attack_9_a_value_side_that_bypasses_its_clip_is_rejected_by_the_opening(audited: Audited) -> None:
+    audited.join(AMOUNTS, sent=MARKED)
+    code, result = audited.audit()
+    (found,) = result["findings"]
+    assert (code, result["verdict"]) == (5, "rejected")
+    assert (found["fault"], found["block"], found["column"]) == ("bounds", 0, 1)
+    assert found["values"] == int((MARKED > MOST).sum())
+    told = audited.run("ada", "check-opening", audited.file("request"), *audited.answers())
+    assert not any(str(value) in told.stdout for value in MARKED[MARKED > MOST]), "numbers of values, never a value"
+
+
+def test_attack_9_a_value_side_that_commits_to_one_thing_and_sends_another_is_caught(audited: Audited) -> None:
+    """It sends marked values, and logs and keeps an honest encryption of what its contract allows."""
+    a, b = sides(AMOUNTS, MARKED)
+    talk(a, b)
+    _, honest = other = sides(AMOUNTS, AMOUNTS)
+    mail = talk(*other)
+    assert a.commitment is not None
+    assert honest.commitment is not None
+    audited.log("p1", "m1", honest.commitment, mail, honest.keys())
+    audited.log("m1", "p1", a.commitment)
+    code, result = audited.audit()
+    assert (code, result["verdict"]) == (5, "rejected")
+    assert result["problems"][0] == "p1 logged another commitment than m1 received"
+    assert "something else" in result["problems"][1]
+
+
+def test_attack_9_a_value_side_that_opens_nothing_is_told_as_such(audited: Audited) -> None:
+    audited.join(AMOUNTS, sent=MARKED)
+    audited.ask()
+    audited.open("m1")
+    code, result = audited.check(values=False)
+    assert (code, result["verdict"]) == (5, "not opened")
+    assert result["problems"] == ["p1 sent encrypted values to m1 and opened none of them"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ EXEMPT = {
     **dict.fromkeys(
         (f"job {name}" for name in ["cancel", "explain", "list", "result", "status", "submit", "watch"]), PERSON
     ),
-    **dict.fromkeys(("approvals", "approve", "refuse", "approve-file"), PERSON),
+    **dict.fromkeys(("approvals", "approve", "refuse", "approve-file", "audit ask", "audit check-opening"), PERSON),
     **dict.fromkeys(("job model", "contract lint", "contract diff", "law check", "law regimes", "policy test"), FILES),
     **dict.fromkeys(("law breach flags", "subject terms", "contract verify", "policy diff"), FILES),
     **dict.fromkeys(("party status", "party datasets", "party jobs", "coordinator status", "doctor"), LOOKS),

@@ -52,9 +52,11 @@ def test_upkeep_goes_on_after_whatever_fails(home: Path, monkeypatch: pytest.Mon
         raise error
 
     monkeypatch.setattr(node, "refresh_denied", refresh)
-    upkeep = Upkeep(node)
+    tidied = threading.Event()
+    upkeep = Upkeep(node, tidy=tidied.set)
     upkeep.start()
     assert again.wait(20)
+    assert tidied.wait(20)
     upkeep.stop()
     upkeep.join(5)
     node.close()

@@ -62,6 +62,19 @@ def test_two_processes_end_with_shares_of_the_table(engine: Engine) -> None:
     assert (theirs.matched.tolist(), ours.left_out) == ([], ())
 
 
+@pytest.mark.parametrize("engine", ["ot", "ec-hidden"])
+def test_both_processes_tell_to_what_the_value_side_is_bound_and_only_its_own_tells_the_keys(engine: Engine) -> None:
+    with pair(engine) as (left, right):
+        assert left.commitment("b") is None
+        assert right.commitment("a") is None
+        talk(left, right)
+        ours, theirs = left.commitment("b"), right.commitment("a")
+    assert ours is not None
+    assert theirs is not None
+    assert ours[:3] == theirs[:3]
+    assert (ours.shape, ours.keys, len(theirs.keys)) == ((1, 2, 1), b"", 8192)
+
+
 def test_lists_below_the_minimum_are_left_out_of_a_hidden_join() -> None:
     with pair("ec-hidden", minimum=21) as (left, right):
         talk(left, right)

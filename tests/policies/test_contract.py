@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.approval_rule import ApprovalRule
+from policies.audit_terms import AuditTerms
 from policies.canonical import canonical, digest
 from policies.contract import (
     Budget,
@@ -183,7 +184,7 @@ def test_a_contract_survives_its_own_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [DataContract, Source, Column, JoinKey, Recipients, NoiseRule, Budget, ApprovalRule, LawTerms]
+    "model", [DataContract, Source, Column, JoinKey, Recipients, NoiseRule, Budget, ApprovalRule, AuditTerms, LawTerms]
 )
 def test_the_page_on_contracts_names_every_key(model: type[Value]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text("utf-8")

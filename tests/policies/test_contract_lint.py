@@ -113,6 +113,12 @@ def test_a_key_that_shows_members_to_everybody_is_told(pattern: str, told: bool)
     assert _found(columns=columns) == wanted
 
 
+@pytest.mark.parametrize(("pattern", "told"), [("*", True), ("ada", False), ("a*", False)])
+def test_values_that_every_auditor_may_see_are_told(pattern: str, told: bool) -> None:
+    wanted = [("warning", "audit.values_to")] if told else []
+    assert _found(audit={"values_to": [pattern]}) == wanted
+
+
 def test_noise_that_no_budget_covers_is_told() -> None:
     noise = {"noise": {"mode": "required", "epsilon": 2.0}, "max_rows_per_subject": 1}
     assert _found(**noise, budget={"epsilon": 1.0}) == [("warning", "noise.epsilon")]
