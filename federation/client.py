@@ -169,7 +169,7 @@ class Researcher(AbstractContextManager["Researcher"]):
         if signed.issuer.role != "party" or (signed.issuer.name, verdict.party) != (one.party, one.party):
             raise PeerViolation("a verdict is not its party's own", where=one.party)
         payload = verdict.payload()
-        told = ("effect", "reasons", "policies", "transfers", "needs")
+        told = ("effect", "reasons", "obligations", "policies", "transfers", "needs")
         return {"permitted": verdict.permitted, **{name: payload[name] for name in told}}
 
     def _order(self, spec: JobSpec) -> tuple[str, bytes, str]:

@@ -30,6 +30,7 @@ from parties.recipes.base import Recipe
 from parties.recipes.registry import find_recipe
 from parties.regions import Regions
 from parties.releases import check_budget
+from parties.showing import shown
 from parties.store import JobRow, PartyStore
 from policies.approval import Tally
 from policies.approval_rule import ApprovalRule
@@ -45,9 +46,9 @@ from policies.job import JobOrder
 from policies.plan import Plan, load_plan
 from policies.protocols import check_protocol
 from policies.regions import Hop, check_way
-from policies.request import Decision, Effect, Obligation, ObligationKind, Reason
+from policies.request import Decision, Effect, Reason
 from policies.verdict import JudgedTransfer, Verdict, make_verdict
-from policies.views import Asker, Views
+from policies.views import Asker
 from protocols.masking import EpochKey
 
 NO_KEY = "0" * 64
@@ -112,8 +113,8 @@ class Admission:
         asker = Asker(plan.purpose, role_of(person), person.standing.organisation)
         hops = self._regions.way(plan, order, person)
         decision = self._decision(order, plan, proposal, hops, now)
-        decision = _viewed(decision, plan, self._own(plan), asker)
-        lawful = self._lawful(order, plan, decision, now)
+        lawful = self._lawful(order, plan, decision, asker, now)
+        decision = shown(decision, plan, self._own(plan), asker, lawful)
         agreed = self._agreed(plan, decision, now)
         decision = _also(decision, (*lawful.reasons, *agreed.reasons))
         people = self._people(rules, order, plan, proposal, now)
@@ -124,14 +125,14 @@ class Admission:
         if binding and decision.permitted and not self._first_sight(order):
             decision = _refusal("replayed order", "an order is good once; submit a new one")
         if binding and decision.permitted:
-            decision = self._counted(order, plan, decision, lawful, agreed, now)
+            decision = self._counted(order, plan, decision, asker, lawful, agreed, now)
         epoch = EpochKey.generate() if decision.permitted else None
         waits = () if binding or not decision.permitted else _waits(people, lawful)
         verdict = self._verdict(order, plan, decision, epoch, waits, lawful)
         self._record(order, plan, verdict, decision, binding, people, agreed, hops)
         token = sign(verdict.payload(), typ=VERDICT_TYPE, signer=self._node.signer(), at=now)
         if binding and epoch is not None:
-            self._admit(order, proposal, token, epoch, asker)
+            self._admit(order, proposal, token, epoch, asker, lawful)
         return token
 
     def _rules(self, plan: Plan) -> dict[str, ApprovalRule]:
@@ -149,11 +150,11 @@ class Admission:
         asked = question(proposal.token, job=order.jti, plan=plan.digest(), trust=self._node.trust, now=now)
         return count(rules, proposal.approvals, asked, trust=self._node.trust)
 
-    def _lawful(self, order: JobOrder, plan: Plan, decision: Decision, now: datetime) -> Lawful:
+    def _lawful(self, order: JobOrder, plan: Plan, decision: Decision, asker: Asker, now: datetime) -> Lawful:
         """(7) The law on what would leave, of a plan that can be believed: one that fails for itself is not judged."""
         if not decision.permitted and not decision.reasons:
             return Lawful()
-        return self._lawfulness.judge(plan, self._own(plan), order.jti, now)
+        return self._lawfulness.judge(order, plan, self._own(plan), asker, now)
 
     def _agreed(self, plan: Plan, decision: Decision, now: datetime) -> Agreed:
         """(8) Agreements on what would become known, of a plan that can be believed."""
@@ -166,7 +167,14 @@ class Admission:
         self._agreements.check(plan, self._own(plan), job)
 
     def _counted(
-        self, order: JobOrder, plan: Plan, decision: Decision, lawful: Lawful, agreed: Agreed, now: datetime
+        self,
+        order: JobOrder,
+        plan: Plan,
+        decision: Decision,
+        asker: Asker,
+        lawful: Lawful,
+        agreed: Agreed,
+        now: datetime,
     ) -> Decision:
         """(10) The permit once its transfers are kept, a use is taken, everybody who is sent abroad is counted, and
         what falls due afterwards is kept.
@@ -175,7 +183,7 @@ class Admission:
         try:
             self._lawfulness.remember(order.jti, lawful)
             with self._agreements.taken(plan, own, order.jti, agreed):
-                self._lawfulness.count(plan, own, order.jti, now)
+                self._lawfulness.count(plan, own, asker, order.jti, now, lawful)
                 self._lawfulness.owe(order.jti, lawful)
         except (InbondError, ComplianceError) as error:
             return _refusal(error.what, error.right)
@@ -210,7 +218,7 @@ class Admission:
         """The decision on one of this party's tables; raises PolicyError or InbondError, which refuse."""
         recipe = recipe_of(order)
         if recipe is not None:
-            check_columns(recipe, contract)
+            check_columns(recipe, contract, plan)
         check_derived(contract, self._node.home)
         names = frozenset(participant.name for participant in plan.participants)
         facts = admission_facts(
@@ -313,9 +321,19 @@ class Admission:
             self._explained.popitem(last=False)
         return False
 
-    def _admit(self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey, asker: Asker) -> None:
-        kept = {"epoch": epoch.private.hex(), "sum_key": proposal.sum_key.hex(), "contracts": proposal.contracts}
-        kept["asker"] = (asker.role, asker.organisation)
+    def _admit(
+        self, order: JobOrder, proposal: Proposal, verdict: str, epoch: EpochKey, asker: Asker, lawful: Lawful
+    ) -> None:
+        kept = {
+            "epoch": epoch.private.hex(),
+            "sum_key": proposal.sum_key.hex(),
+            "contracts": proposal.contracts,
+            "asker": (asker.role, asker.organisation),
+            "masks": {
+                dataset: {name: one.cut.model_dump() for name, one in columns.items()}
+                for dataset, columns in lawful.bound.items()
+            },
+        }
         secrets = json.dumps(kept).encode()
         self._store.admit(
             JobRow(
@@ -355,28 +373,20 @@ def recipe_of(order: JobOrder) -> Recipe[Any] | None:
     return recipe
 
 
-def check_columns(recipe: Recipe[Any], contract: DataContract) -> None:
-    """Raise InbondError unless the contract has every column that the recipe reads, for that use."""
+def check_columns(recipe: Recipe[Any], contract: DataContract, plan: Plan) -> None:
+    """Raise InbondError unless the contract has every column that the recipe reads, and the plan says that it does.
+
+    What the plan does not say, neither policies nor the law would be asked about.
+    """
+    said = {(use.column, use.use) for use in plan.columns if use.dataset == contract.dataset}
     for need in recipe.columns:
+        if (need.name, need.use) not in said:
+            right = f"a plan that says so, for use {need.use}"
+            raise InbondError(f"recipe {recipe.name} reads {need.name}, which the plan conceals", right=right)
         column = contract.columns.get(need.name)
         if column is None or column.type != need.type:
             right = f"a column {need.name} of type {need.type}"
             raise InbondError(f"recipe {recipe.name} reads {need.name}, which the contract lacks", right=right)
-
-
-def _viewed(decision: Decision, plan: Plan, own: Sequence[DataContract], asker: Asker) -> Decision:
-    """The permit with the masks and row rules under which the plan's columns are read; a refusal as it is."""
-    if not decision.permitted:
-        return decision
-    used = {(use.dataset, use.column) for use in plan.columns}
-    duties: list[Obligation] = []
-    for contract in own:
-        views = contract.views or Views()
-        masks = [mask for name, mask in views.masks_for(asker).items() if (contract.dataset, name) in used]
-        duties += [Obligation(ObligationKind.MASK, (("column", one.column), ("told", one.told))) for one in masks]
-        rules = views.rows_for(asker)
-        duties += [Obligation(ObligationKind.ROWS, (("column", one.column), ("told", one.told))) for one in rules]
-    return replace(decision, obligations=(*decision.obligations, *dict.fromkeys(duties)))
 
 
 def _also(decision: Decision, reasons: tuple[Reason, ...]) -> Decision:

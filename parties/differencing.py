@@ -125,7 +125,9 @@ class ExactReleases:
         held = self._catalogue.contracts
         relations = {
             f"t{index}": Relation(
-                held[name].source, columns[index], self._withholding.view_of(held[name], context.asker)
+                held[name].source,
+                columns[index],
+                self._withholding.view_of(held[name], context.asker, context.bound(name)),
             )
             for index, name in enumerate(datasets)
         }

@@ -19,7 +19,7 @@ from policies.plan import Plan
 from policies.query.compiled import Fragment
 from policies.query.gathering import Values
 from policies.verdict import Verdict
-from policies.views import Asker
+from policies.views import Asker, Cut
 from protocols.masking import EpochKey
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class JobVault:
 class JobContext:
     """One admitted job at this party; `contract` is that of its (first) table, `contracts` those of all tables.
 
+    `masks` are those that the law binds the job to, by table and column.
+
     `step_seconds` and `memory_mib` bound a step and a process of it. `registry` changes when people say something of
     the use of their data.
     """
@@ -77,6 +79,7 @@ class JobContext:
     order: JobOrder
     plan: Plan
     asker: Asker
+    masks: Mapping[str, Mapping[str, Cut]]
     contract: DataContract
     contracts: Mapping[str, PublishedContract]
     verdict: Verdict
@@ -97,6 +100,10 @@ class JobContext:
     step_seconds: float
     memory_mib: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bound(self, dataset: str) -> Mapping[str, Cut]:
+        """The law's masks on a table in this job."""
+        return self.masks.get(dataset, {})
 
     def note(self, **facts: Any) -> None:
         """Add to what the owner can read about this job (never sent anywhere)."""

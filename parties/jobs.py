@@ -42,7 +42,7 @@ from policies.plan import Plan, load_plan
 from policies.query.compiled import Fragment
 from policies.query.gathering import Values
 from policies.verdict import RefusedError, Verdict
-from policies.views import Asker
+from policies.views import Asker, Cut
 from protocols.masking import EpochKey
 
 MIB = 1024 * 1024
@@ -159,6 +159,10 @@ class Jobs:
             order=order,
             plan=plan,
             asker=Asker(plan.purpose, *kept.get("asker", ())),
+            masks={
+                dataset: {name: Cut.model_validate(cut) for name, cut in cuts.items()}
+                for dataset, cuts in kept.get("masks", {}).items()
+            },
             contract=own[0],
             contracts=brought(plan, kept.get("contracts", ())) | {one.dataset: one for one in own},
             verdict=validate(Verdict, Document(payload_of(verdict_token), "verdict", {})),
@@ -216,7 +220,8 @@ class Jobs:
         view = None
         if wanted:
             self._withholding.note(context.contract, context.plan.purpose, context.job)
-            view = _arrow_file(self._withholding.table(context.contract, wanted, context.asker))
+            bound = context.bound(context.contract.dataset)
+            view = _arrow_file(self._withholding.table(context.contract, wanted, context.asker, bound))
         job = WorkerJob(
             name=context.job,
             app="parties.apps.recipe:app",
@@ -240,7 +245,7 @@ class Jobs:
         for dataset in dict.fromkeys(dataset for dataset, _ in fragment.relations.values()):
             self._withholding.note(held[dataset], purpose, context.job)
         relations = {
-            name: self._withholding.relation(held[dataset], columns, context.asker)
+            name: self._withholding.relation(held[dataset], columns, context.asker, context.bound(dataset))
             for name, (dataset, columns) in fragment.relations.items()
         }
         push = Pushdown(fragment.sql, fragment.parameters, fragment.outputs)

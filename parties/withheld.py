@@ -1,4 +1,5 @@
-"""What a job may see of this party's tables: masks and row rules of the contract, and whose rows may not be read.
+"""What a job may see of this party's tables: masks and row rules of the contract, the masks that the law binds the job
+to, and whose rows may not be read.
 
 What people said is honoured at the next read, in training and queries.
 
@@ -9,7 +10,8 @@ somebody may not be read and cannot be told apart, or the registry cannot be rea
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -24,10 +26,13 @@ from parties.connectors.rows import Rows
 from parties.connectors.views import View
 from parties.telling import telling
 from policies.contract import ColumnType, DataContract
-from policies.views import Asker, Views
+from policies.views import Asker, Cut, Views, stacked
 
 SUBJECT_KEY, BEGUN = "subjects", "subjects.begun"
 READ = "rows read"
+Cuts = Mapping[str, Cut]
+"""How columns of a table are shown, by name."""
+UNBOUND: Cuts = MappingProxyType({})
 
 
 def seal_of(node: Node) -> Seal:
@@ -82,22 +87,25 @@ class Withholding:
         lost = LawStoreUnavailable("the registry of people is gone", where=str(path), right=right)
         return is_begun(self._node, BEGUN, path, lost)
 
-    def relation(self, contract: DataContract, columns: Sequence[str], asker: Asker) -> Relation:
+    def relation(self, contract: DataContract, columns: Sequence[str], asker: Asker, bound: Cuts = UNBOUND) -> Relation:
         """These columns of the rows that `asker` may see, as they may be seen; raises DataError."""
-        return relation(contract, columns, self.view_of(contract, asker))
+        return relation(contract, columns, self.view_of(contract, asker, bound))
 
-    def table(self, contract: DataContract, columns: Sequence[str], asker: Asker) -> pa.Table:
+    def table(self, contract: DataContract, columns: Sequence[str], asker: Asker, bound: Cuts = UNBOUND) -> pa.Table:
         """The rows of `columns` that `asker` may see, as they may be seen; raises DataError."""
-        return permitted_view(contract, columns, self._node.home, self.view_of(contract, asker))
+        return permitted_view(contract, columns, self._node.home, self.view_of(contract, asker, bound))
 
-    def view_of(self, contract: DataContract, asker: Asker) -> View:
-        """What `asker` may see of a table: by the contract's `views`, and by what people said. Raises as `rows`."""
+    def view_of(self, contract: DataContract, asker: Asker, bound: Cuts = UNBOUND) -> View:
+        """What `asker` may see of a table: by the contract's `views`, by the law's masks on the job (`bound`), and by
+        what people said. Raises as `rows`.
+        """
         said, views = self.rows(contract, asker.purpose), contract.views or Views()
         rules = (
             Rows(rule.column, contract.columns[rule.column].type, rule.values, rule.only is not None)
             for rule in views.rows_for(asker)
         )
-        return View((*rules, *((said,) if said is not None else ())), views.masks_for(asker))
+        masks = stacked(views.masks_for(asker), bound)
+        return View((*rules, *((said,) if said is not None else ())), masks)
 
     def rows(self, contract: DataContract, purpose: str) -> Rows | None:
         """Which rows may be read for `purpose`; None for all of them. Raises DataError and LawStoreUnavailable."""

@@ -4,7 +4,7 @@ Learns the contract, the law and the day, no data. Errors are what no job could 
 contract that has ended. Warnings are what an owner may want and should know.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -13,8 +13,10 @@ from typing import Any, Literal
 from policies.contract import ABOUT_PEOPLE, Column, JoinLeak, PublishedContract, Use
 from policies.contract_facts import unknown_to_law
 from policies.document import Path
+from policies.law.columns import column_facts
 from policies.law.law import Law
 from policies.law_terms import LawTerms
+from policies.views import Asker, Views
 
 SOON = timedelta(days=30)
 PROVABLE = {"pipia_done": True, "tia": "ok"}  # the assessments that a record may prove (`policies.evidence`)
@@ -121,7 +123,9 @@ def _refused_at_home(contract: PublishedContract, terms: LawTerms, law: Law, pur
     causes: list[str] = []
     for name in _readers(terms):
         stated = {**terms.stated(purpose, name), **_provable(law)}
-        decision = law.judge({**stated, **_at_home(contract, terms, purpose, now)})
+        decision = law.judge(
+            {**stated, **_columns(contract, law, purpose, stated), **_at_home(contract, terms, purpose, now)}
+        )
         if decision.permitted:
             return ""
         causes += decision.causes or [f"{one.text} [{one.policy_id}]" for one in decision.reasons]
@@ -139,16 +143,22 @@ def _provable(law: Law) -> dict[str, Any]:
     return {name: value for name, value in PROVABLE.items() if name in law.catalogue.rules}
 
 
+def _columns(contract: PublishedContract, law: Law, purpose: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of the columns that have a use, as the masks that are for everybody show them."""
+    used = {name: column for name, column in contract.columns.items() if column.uses}
+    masks = (contract.views or Views()).masks_for(Asker(purpose))
+    categories, facts = column_facts(used, masks, stated, law.catalogue)
+    personal = contract.law is not None and contract.law.personal
+    return {**facts, "categories": categories if personal else ()}
+
+
 def _at_home(contract: PublishedContract, terms: LawTerms, purpose: str, now: datetime) -> dict[str, Any]:
-    """The facts of the simplest release of the columns that have a use, as `policies.law.transfers` finds them."""
-    used = [column for column in contract.columns.values() if column.uses]
-    categories = {column.category for column in used if column.category is not None}
+    """The facts of the simplest release, but for those of its columns, as `policies.law.transfers` finds them."""
     return {
         "src": contract.jurisdiction,
         "dst": contract.jurisdiction,
         "as_of": now.date(),
         "exporter_kind": terms.organisation,
-        "categories": tuple(sorted(categories)) if terms.personal else (),
         "purpose": purpose,
         "n_subjects": terms.subjects,
         "subject_residency": terms.residence,

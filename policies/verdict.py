@@ -72,8 +72,8 @@ class Verdict(Value):
     contract: Hex32
     effect: Literal["permit", "deny"]
     policies: tuple[Annotated[str, Field(max_length=200)], ...] = Field(default=(), max_length=256)
-    reasons: tuple[Line, ...] = Field(default=(), max_length=256)
-    obligations: tuple[Duty, ...] = Field(default=(), max_length=32)
+    reasons: tuple[Line, ...] = Field(default=(), max_length=1024)
+    obligations: tuple[Duty, ...] = Field(default=(), max_length=1024)
     fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     steps: tuple[Step, ...] = Field(default=(), max_length=64)
     transfers: tuple[JudgedTransfer, ...] = Field(default=(), max_length=1024)

@@ -4,15 +4,15 @@ from sqlglot import exp
 
 from parties.connectors.pushdown import SQL_TYPES, WRITTEN_IN
 from policies.contract import ColumnType
-from policies.views import Mask
+from policies.views import Cut
 
 
-def masked(value: exp.Expr, kind: ColumnType, mask: Mask) -> exp.Expr:
+def masked(value: exp.Expr, kind: ColumnType, mask: Cut) -> exp.Expr:
     """`value`, of type `kind`, as `mask` shows it, in the same type."""
     return exp.cast(_shown(value, mask), SQL_TYPES[kind], dialect=WRITTEN_IN)
 
 
-def _shown(value: exp.Expr, mask: Mask) -> exp.Expr:
+def _shown(value: exp.Expr, mask: Cut) -> exp.Expr:
     if mask.form == "nothing":
         return exp.null()
     if mask.form == "prefix":

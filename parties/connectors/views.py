@@ -14,7 +14,7 @@ from parties.connectors.masks import masked
 from parties.connectors.pushdown import typed_columns
 from parties.connectors.rows import Rows
 from policies.contract import ColumnType
-from policies.views import Mask
+from policies.views import Cut
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class View:
     """Rows for which all of `rows` hold, with `masks` on columns by name."""
 
     rows: tuple[Rows, ...] = ()
-    masks: Mapping[str, Mask] = field(default_factory=dict)
+    masks: Mapping[str, Cut] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, ColumnType]:

@@ -3,6 +3,7 @@
 Learns facts of transfers, no data. Pure: who loads the sets and where the cases are from is the caller's affair.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Turned:
             _moved("rules", old.rules, new.rules),
             _moved("policies", old.policies, new.policies) if old.rules == new.rules else "",
             _moved("obligations", _codes(old), _codes(new)),
+            _moved("binds", _bound(old, new), _bound(new, old)),
             _moved("causes", old.causes, new.causes),
         )
         return tuple(part for part in parts if part)
@@ -48,6 +50,12 @@ def merged(old: Iterable[tuple[str, Scenario]], new: Iterable[tuple[str, Scenari
 
 def _codes(decision: LawDecision) -> tuple[str, ...]:
     return tuple(duty.code for duty in decision.obligations)
+
+
+def _bound(one: LawDecision, other: LawDecision) -> tuple[str, ...]:
+    """What the obligations that both have bind columns to, in `one`."""
+    duties = (duty for duty in one.obligations if duty.binds is not None and duty.code in _codes(other))
+    return tuple(f"{duty.code} {json.dumps(duty.payload()['binds'], sort_keys=True)}" for duty in duties)
 
 
 def _moved(name: str, old: Sequence[str], new: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from policies.law.tables import Binding
 from policies.request import Reason
 
 
@@ -17,11 +18,20 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class LegalDuty:
-    """An obligation: its code, when its evidence is due (pre, atomic, post, yearly), and what that evidence is."""
+    """An obligation: its code, when its evidence is due (pre, atomic, post, yearly), and what that evidence is.
+
+    One that `binds` columns is carried out by the job itself.
+    """
 
     code: str
     when: str
     evidence: str
+    binds: Binding | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """The obligation as JSON data."""
+        bound = {} if self.binds is None else {"binds": self.binds.model_dump(mode="json", exclude_none=True)}
+        return {"code": self.code, "when": self.when, "evidence": self.evidence, **bound}
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class LawDecision:
             "rules": list(self.rules),
             "policies": list(self.policies),
             "articles": list(self.articles),
-            "obligations": [{"code": one.code, "when": one.when, "evidence": one.evidence} for one in self.obligations],
+            "obligations": [one.payload() for one in self.obligations],
             "class": self.object_class,
             "regimes": list(self.regimes),
             "reasons": [{"policy": one.policy_id, "why": one.text, "remedy": one.remedy} for one in self.reasons],

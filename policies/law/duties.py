@@ -75,7 +75,7 @@ def duties_of(law: Law, found: Iterable[Judged], exporter: str, day: date) -> tu
 
 
 def _left(law: Law, one: Judged, code: str, exporter: str, day: date) -> Iterator[LaterDuty]:
-    rule, transfer = law.common.obligations[code], one.transfer
+    rule, transfer = law.obligations[code], one.transfer
     if rule.within_days is not None:
         due = day + timedelta(days=rule.within_days)
     elif rule.every_years is not None:

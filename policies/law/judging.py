@@ -5,7 +5,7 @@ alike is said once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -13,11 +13,13 @@ from policies.contract import PublishedContract
 from policies.evidence import Evidence, Proof, unproved
 from policies.law.decision import LawDecision
 from policies.law.law import Law
+from policies.law.leaving_out import ways_to_leave_out
 from policies.law.levers import smallest_changes
 from policies.law.transfers import Transfer, facts_of_transfer, transfers_of
 from policies.plan import Plan
 from policies.request import Reason
 from policies.verdict import JudgedTransfer
+from policies.views import Asker
 
 BEFORE = "pre"  # obligations whose evidence is due before a release
 CHANGES = 3  # lawful ways that a refusal names
@@ -28,13 +30,17 @@ TOLD_MOST = 256
 
 @dataclass(frozen=True)
 class Judged:
-    """A transfer, its facts, the law's answer, the obligations that no record proves, and what would be lawful."""
+    """A transfer, its facts, the law's answer, the obligations that no record proves, and what would be lawful.
+
+    `fewer` are its facts without some of the columns, by what is left out.
+    """
 
     transfer: Transfer
     facts: Mapping[str, Any]
     decision: LawDecision
     missing: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    fewer: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def about(self) -> str:
@@ -53,30 +59,49 @@ def judge(
     records: Sequence[Evidence],
     day: date,
     counted: Mapping[str, Any],
+    asker: Asker,
 ) -> tuple[Judged, ...]:
-    """The law on every transfer of `party`'s table under `contract`; `counted` are facts from the party's counters.
+    """The law on every transfer of `party`'s table under `contract`, as `asker` would see it.
 
-    Raises InvalidInput where the facts cannot be had, and so nothing can be lawful.
+    `counted` are facts from the party's counters. Raises InvalidInput where the facts cannot be had, and so nothing can
+    be lawful.
     """
     transfers = transfers_of(plan, party, contract.dataset)
-    facts = [
-        facts_of_transfer(
-            one, plan=plan, party=party, contract=contract, records=records, day=day, catalogue=law.catalogue
+
+    def facts(one: Transfer, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+        found = facts_of_transfer(
+            one,
+            plan=plan,
+            party=party,
+            contract=contract,
+            records=records,
+            day=day,
+            catalogue=law.catalogue,
+            asker=asker,
+            without=without,
         )
-        | {**counted}
-        for one in transfers
-    ]
-    questions = law.questions([law.catalogue.sheet(one) for one in facts])
+        return found | {**counted}
+
+    asked = [facts(one) for one in transfers]
+    decided = [law.decide_cached(one) for one in law.questions([law.catalogue.sheet(one) for one in asked])]
+    refused = not all(found.permitted for found in decided)
+    ways = ways_to_leave_out(plan, contract, law.catalogue) if refused else {}
     return tuple(
-        Judged(one, said, found, _missing(law, found, records, party, one, day))
-        for one, said, found in zip(transfers, facts, map(law.decide_cached, questions), strict=True)
+        Judged(
+            one,
+            said,
+            found,
+            _missing(law, found, records, party, one, day),
+            fewer={} if found.permitted else {say: facts(one, names) for say, names in ways.items()},
+        )
+        for one, said, found in zip(transfers, asked, decided, strict=True)
     )
 
 
 def _missing(
     law: Law, decision: LawDecision, records: Sequence[Evidence], party: str, transfer: Transfer, day: date
 ) -> tuple[str, ...]:
-    rules = law.common.obligations
+    rules = law.obligations
     due = [Proof(duty.code, rules[duty.code].proved_by) for duty in decision.obligations if duty.when == BEFORE]
     return unproved(due, records, party, transfer.recipient, day, dst=transfer.country, release=transfer.release)
 
@@ -89,7 +114,7 @@ def with_changes(law: Law, found: Sequence[Judged]) -> tuple[Judged, ...]:
         if not one.decision.permitted:
             key = str(sorted(one.facts.items(), key=str))
             if key not in known and len(known) < SEARCHED:
-                ways = smallest_changes(law, one.facts, depth=DEPTH, limit=CHANGES)
+                ways = smallest_changes(law, one.facts, depth=DEPTH, limit=CHANGES, fewer=one.fewer)
                 known[key] = tuple(way.sentence() for way in ways)
             told.append(replace(one, changes=known.get(key, ())))
         else:
@@ -121,7 +146,7 @@ def needs(law: Law, found: Iterable[Judged]) -> tuple[str, ...]:
         for code in one.missing:
             recipients.setdefault(code, []).append(one.transfer.recipient)
     return tuple(
-        f"{code}, for transfers to {', '.join(sorted(set(names)))}: {law.common.obligations[code].evidence}"
+        f"{code}, for transfers to {', '.join(sorted(set(names)))}: {law.obligations[code].evidence}"
         for code, names in recipients.items()
     )
 

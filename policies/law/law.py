@@ -25,13 +25,15 @@ from policies.law.regime import (
     COMMON,
     Regime,
     check,
+    check_categories,
     check_levers,
+    obligations_of,
     packaged,
     read_common,
     read_regime,
     regime_folders,
 )
-from policies.law.tables import CommonTables, members
+from policies.law.tables import CommonTables, Duty, members
 from policies.request import AccessRequest, Entity, EntityRef, EntitySet, Fact, Facts
 
 SILENT = "-"
@@ -77,6 +79,8 @@ class Law:
         _all_there(common, regimes)
         self.catalogue = Catalogue(common, (regime.tables for regime in regimes))
         check_levers(common.levers, COMMON, self.catalogue)
+        check_categories(self.catalogue)
+        self.obligations = obligations_of(common, regimes)
         for regime in regimes:
             check(regime, common, self.catalogue)
         self.bundle = _bundle(regimes, self.catalogue)
@@ -88,7 +92,7 @@ class Law:
         rules = {regime.name: regime.policies for regime in regimes}
         self.joint = Joint(rules, self.bundle, joint_schema(attributes))
         self.digest = _digest(self.bundle, common, regimes)
-        self._notes = _notes(self.bundle, common)
+        self._notes = _notes(self.bundle, self.obligations)
         self._told = lru_cache(maxsize=CACHE_SIZE)(self._together)
         self._world = lru_cache(maxsize=64)(self._lists_on)
         self._place = lru_cache(maxsize=CACHE_SIZE)(self._place_on)
@@ -137,6 +141,12 @@ class Law:
     def decide_cached(self, question: Question) -> LawDecision:
         """Do as `decide` does, from memory where the same question was asked of the same law before."""
         return self._kept(question)
+
+    def bringing(self, decision: LawDecision, code: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The policies of a decision that bring the obligation `code`, and the articles that they serve."""
+        brought = [one for one in decision.policies if code in {duty.code for duty in self._notes[one].duties}]
+        articles = (article for one in brought for article in self._notes[one].articles)
+        return tuple(brought), tuple(dict.fromkeys(articles))
 
     def _together(self, policies: tuple[str, ...]) -> "_Note":
         notes = [self._notes[policy] for policy in policies]
@@ -276,20 +286,21 @@ def _digest(bundle: Bundle, common: CommonTables, regimes: Sequence[Regime]) -> 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _notes(bundle: Bundle, common: CommonTables) -> dict[str, _Note]:
-    return {policy: _note(policy, dict(note.others), note.article, common) for policy, note in bundle.notes.items()}
+def _notes(bundle: Bundle, known: Mapping[str, Duty]) -> dict[str, _Note]:
+    return {policy: _note(policy, dict(note.others), note.article, known) for policy, note in bundle.notes.items()}
 
 
-def _note(policy: str, others: Mapping[str, str], article: str, common: CommonTables) -> _Note:
+def _note(policy: str, others: Mapping[str, str], article: str, known: Mapping[str, Duty]) -> _Note:
     codes = [code.strip() for code in others.get("duties", "").split(",") if code.strip()]
-    unknown = next((code for code in codes if code not in common.obligations), None)
+    unknown = next((code for code in codes if code not in known), None)
     if unknown is not None:
-        raise InvalidPolicy(f"unknown obligation `{unknown}`", where=policy, right="one of common.yaml's obligations")
-    duties = ((code, common.obligations[code]) for code in codes)
+        right = "one of the obligations of common.yaml or of a facts.yaml"
+        raise InvalidPolicy(f"unknown obligation `{unknown}`", where=policy, right=right)
+    duties = ((code, known[code]) for code in codes)
     return _Note(
         rules=() if others.get("rule") == SILENT else (others.get("rule") or policy,),
         articles=tuple(one.strip() for one in article.split(";") if one.strip()),
-        duties=tuple(LegalDuty(code, duty.when, duty.evidence) for code, duty in duties),
+        duties=tuple(LegalDuty(code, duty.when, duty.evidence, duty.binds) for code, duty in duties),
     )
 
 

@@ -18,6 +18,8 @@ from policies.law.derive import needed_k, released, safe_delta
 from policies.law.law import Law, Question
 from policies.law.tables import Lever
 
+Fewer = Mapping[str, Mapping[str, Any]]
+"""The transfer's facts without some of its columns, by what is left out."""
 DEPTH = 3
 LIMIT = 8
 
@@ -63,16 +65,17 @@ class _Move:
 
 
 def smallest_changes(
-    law: Law, facts: Mapping[str, Any], *, depth: int = DEPTH, limit: int = LIMIT
+    law: Law, facts: Mapping[str, Any], *, depth: int = DEPTH, limit: int = LIMIT, fewer: Fewer | None = None
 ) -> tuple[Change, ...]:
     """The lawful changes of a refused transfer none of whose levers can be spared, at most `limit`, smallest first.
 
-    Nothing for a transfer that is permitted. Raises InvalidInput for facts that cannot be read.
+    Columns can be left out as `fewer` says; where nobody says it, those of each field. Nothing for a transfer that is
+    permitted. Raises InvalidInput for facts that cannot be read.
     """
     start = _question(law, facts)
     if law.decide(start).permitted:
         return ()
-    moves = _relevant(law, facts, start)
+    moves = _relevant(law, facts, start, _without_fields(facts) if fewer is None else fewer)
     found: list[Change] = []
     for size in range(1, depth + 1):
         for chosen in combinations(moves, size):
@@ -92,19 +95,38 @@ def _question(law: Law, facts: Mapping[str, Any]) -> Question:
     return law.questions([law.catalogue.sheet(facts)])[0]
 
 
-def _relevant(law: Law, facts: Mapping[str, Any], start: Question) -> list[_Move]:
+def _relevant(law: Law, facts: Mapping[str, Any], start: Question, fewer: Fewer) -> list[_Move]:
     """The levers that by themselves change what the regimes are asked; of those that ask the same, the first.
 
     None that would replace what the transfer states of the world by a claim that suits it better.
     """
     seen, moves = {_asked(start)}, []
-    for lever in (*law.common.levers, *(one for regime in law.regimes.values() for one in regime.tables.levers)):
-        move = _filled(law, lever, start)
+    levers = (*law.common.levers, *(one for regime in law.regimes.values() for one in regime.tables.levers))
+    left_out = (_Move(say, _turned(law, facts, other)) for say, other in fewer.items())
+    for move in (*left_out, *(_filled(law, lever, start) for lever in levers)):
         asked = _asked(_question(law, {**facts, **move.facts}))
         if asked not in seen and not _overrules(law, move, start):
             seen.add(asked)
             moves.append(move)
     return moves
+
+
+def _without_fields(facts: Mapping[str, Any]) -> Fewer:
+    """The facts without the columns of each field in turn."""
+    fields = tuple(facts["categories"])
+    return {
+        f"leaving out the columns of field {one}": {
+            **facts,
+            "categories": tuple(name for name in fields if name != one),
+        }
+        for one in fields
+    }
+
+
+def _turned(law: Law, facts: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What must change of `facts` for them to be `other`; what those do not say takes its default again."""
+    gone = {name: law.catalogue.rules[name].default for name in facts if name not in other}
+    return gone | {name: value for name, value in other.items() if name not in facts or facts[name] != value}
 
 
 def _overrules(law: Law, move: _Move, start: Question) -> bool:

@@ -19,7 +19,7 @@ from policies.document import read_document, validate
 from policies.errors import InvalidInput, InvalidPolicy
 from policies.law.catalogue import Catalogue
 from policies.law.derive import CLASSES, GRADES, MEASURES
-from policies.law.tables import CommonTables, Lever, PlaceRow, RegimeTables
+from policies.law.tables import CommonTables, Duty, Lever, PlaceRow, RegimeTables
 from policies.law.vocabulary import Spoken, spoken
 
 COMMON, FACTS, RULES, CASES = "common.yaml", "facts.yaml", "rules.cedar", "cases"
@@ -155,6 +155,38 @@ def check_levers(levers: Sequence[Lever], where: str, catalogue: Catalogue) -> N
             raise InvalidPolicy(what, where=where, right="say in `only_if` what must really be so")
 
 
+def check_categories(catalogue: Catalogue) -> None:
+    """Refuse a field that makes something true of a cut column which no fact can be. Raises InvalidPolicy."""
+    for name, category in catalogue.common.categories.items():
+        for fact, value in (pair for row in category.masked for pair in row.raises.items()):
+            rule = catalogue.rules.get(fact)
+            if rule is None or rule.raised:  # a raised flag would become true again
+                right = "a fact of the tables that is not `raised`"
+                raise InvalidPolicy(f"`{name}`, masked, makes `{fact}` true", where=COMMON, right=right)
+            _read_in(catalogue, fact, value, COMMON)
+
+
+def obligations_of(common: CommonTables, regimes: Sequence[Regime]) -> dict[str, Duty]:
+    """Every obligation there is, by code, of `common.yaml` and of the regimes.
+
+    Raises InvalidPolicy for a code that is there twice, and where one binds columns of a field that nobody knows: it
+    would bind nothing.
+    """
+    found: dict[str, Duty] = {}
+    tables = {COMMON: common.obligations} | {f"{one.name}/{FACTS}": one.tables.obligations for one in regimes}
+    for where, duties in tables.items():
+        for code, duty in duties.items():
+            if code in found:
+                raise InvalidPolicy(f"obligation `{code}` is declared twice", where=where, right="rename it")
+            bound = duty.binds.categories if duty.binds is not None else ()
+            unknown = next((name for name in bound if name not in common.categories), None)
+            if unknown is not None:
+                what = f"obligation `{code}` binds columns of `{unknown}`, which is no field"
+                raise InvalidPolicy(what, where=where, right="a field of common.yaml's `categories`")
+            found[code] = duty
+    return found
+
+
 def _named_lists(regime: Regime) -> Iterator[str]:
     tables = regime.tables
     rows = (*(row for rows in tables.lists.values() for row in rows), *tables.adequacy)
@@ -192,10 +224,15 @@ def _check_tables(regime: Regime, catalogue: Catalogue) -> None:
         rule = catalogue.rules.get(fact)
         if rule is None:
             raise InvalidPolicy(f"there is no fact `{fact}`", where=where, right="declare it under `facts`")
-        try:
-            catalogue.read(fact, [value] if rule.type in {"words", "places", "categories"} else value)
-        except InvalidInput as error:
-            raise InvalidPolicy(error.what, where=where, right=error.right) from error
+        _read_in(catalogue, fact, [value] if rule.type in {"words", "places", "categories"} else value, where)
+
+
+def _read_in(catalogue: Catalogue, fact: str, value: Any, where: str) -> None:
+    """Raise InvalidPolicy unless a table may give the fact this value."""
+    try:
+        catalogue.read(fact, value)
+    except InvalidInput as error:
+        raise InvalidPolicy(error.what, where=where, right=error.right) from error
 
 
 def _table(model: type[M], file: Traversable, where: str) -> M:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from policies.document import Value
+from policies.views import NOTHING, Cut
 
 FactName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Word = Annotated[str, Field(min_length=1, max_length=64)]
@@ -122,28 +123,87 @@ class Lever(Value):
     set: dict[FactName, Any] = Field(min_length=1)
 
 
-class Category(Value):
-    """A field of the catalogue: the facts it makes true whatever is declared, and its kind in bulk counts."""
+class Raising(Value):
+    """The facts that a kind of column makes true, whatever is declared."""
 
     raises: dict[FactName, Scalar] = Field(default_factory=dict)
+
+
+class MaskedRow(Raising, Cut):
+    """What a field makes true instead where it is shown as this cut, or as less."""
+
+
+class Category(Raising):
+    """A field of the catalogue: also its kind in bulk counts, and the facts it makes true where it is `masked`."""
+
     counts_as: Word | None = None
+    masked: tuple[MaskedRow, ...] = Field(default=(), max_length=16)
+
+    @model_validator(mode="after")
+    def _masked_facts_are_its_own(self) -> "Category":
+        for row in self.masked:
+            other = next((name for name in row.raises if name not in self.raises), None)
+            if other is not None:
+                raise ValueError(f"`masked` says `{other}`, which the field does not raise; add it to its `raises`")
+        return self
+
+
+class ColumnDrop(Value):
+    """Columns of these fields may not be read at all."""
+
+    categories: tuple[Word, ...] = Field(min_length=1, max_length=256)
+
+
+class ColumnMask(ColumnDrop, Cut):
+    """Columns of these fields are shown as this cut, or as less."""
+
+
+class Binding(Value):
+    """What an obligation does to a job by itself: it masks columns, or has them left out."""
+
+    mask: ColumnMask | None = None
+    drop: ColumnDrop | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Binding":
+        if (self.mask is None) == (self.drop is None):
+            raise ValueError("`binds` has one way; give `mask` or `drop`")
+        return self
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The fields whose columns are bound."""
+        return tuple(name for one in (self.mask, self.drop) if one is not None for name in one.categories)
+
+    @property
+    def cut(self) -> Cut:
+        """What may be seen of them."""
+        return NOTHING if self.mask is None else Cut(form=self.mask.form, size=self.mask.size)
 
 
 class Duty(Value):
-    """What an obligation asks for as evidence, and when: before (pre), with (atomic) or after (post) the release, or
-    again and again after it (yearly).
+    """What an obligation asks for, and when: before (pre), with (atomic) or after (post) the release, or again and
+    again after it (yearly).
 
-    `proved_by` are kinds of records that are such evidence; a record of kind `duty` that names it always is. Evidence
-    of a `post` obligation is due `within_days` of the release; where there is `every_years`, it is due anew that long
-    after the last. `source` says who gave the period, and is there wherever a period is.
+    `proved_by` are kinds of records that are such evidence; a record of kind `duty` that names it always is. One that
+    `binds` columns asks for none: it is carried out with the release, by whoever reads the table. Evidence of a `post`
+    obligation is due `within_days` of the release; where there is `every_years`, it is due anew that long after the
+    last. `source` says who gave the period, and is there wherever a period is.
     """
 
     when: Literal["pre", "atomic", "post", "yearly"]
     evidence: Text
     proved_by: tuple[Word, ...] = ()
+    binds: Binding | None = None
     within_days: int | None = Field(default=None, ge=0, le=366)
     every_years: int | None = Field(default=None, ge=1, le=10)
     source: Text | None = None
+
+    @model_validator(mode="after")
+    def _carried_out_or_proved(self) -> "Duty":
+        if self.binds is not None and (self.when != "atomic" or self.proved_by):
+            raise ValueError("what `binds` columns is carried out, not proved; write `when: atomic`, no `proved_by`")
+        return self
 
     @model_validator(mode="after")
     def _periods_are_there(self) -> "Duty":
@@ -186,6 +246,7 @@ class RegimeTables(Value):
     adequacy: tuple[AdequacyRow, ...] = ()
     tools: tuple[ToolRow, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+    obligations: dict[Word, Duty] = Field(default_factory=dict)
     levers: tuple[Lever, ...] = ()
 
 
@@ -198,7 +259,7 @@ class CommonTables(Value):
     facts: dict[FactName, FactRule]
     purposes: tuple[Word, ...]
     categories: dict[Word, Category]
-    classes: dict[Word, Category] = Field(default_factory=dict)
+    classes: dict[Word, Raising] = Field(default_factory=dict)
     lists: dict[Word, tuple[PlaceRow, ...]]
     obligations: dict[Word, Duty]
     levers: tuple[Lever, ...] = ()

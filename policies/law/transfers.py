@@ -2,9 +2,9 @@
 
 Nobody types the facts of a transfer. The exporter is the table's owner, and every reader of the plan who is not the
 owner is a recipient in its country; ciphertexts also go to the coordinator, once for each place where a key that opens
-them lies. Kind, size and protection of the object follow from the plan, which every party follows or ends the job. The
-rest is the contract's `law` and the party's records; what nobody says takes the law's unfavourable default. Learns
-plans, contracts and records, no data.
+them lies. Kind, size and protection of the object follow from the plan, which every party follows or ends the job; what
+its columns are, from the contract, as far as its masks show them to who asks. The rest is the contract's `law` and the
+party's records; what nobody says takes the law's unfavourable default. Learns plans, contracts and records, no data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from policies.contract import PublishedContract
+from policies.contract import Column, PublishedContract
 from policies.errors import InvalidInput
 from policies.evidence import Evidence, Release, facts_of
 from policies.law.catalogue import Catalogue
+from policies.law.columns import column_facts
 from policies.law_terms import RECORDED_TOOLS, LawTerms
 from policies.plan import UNREADABLE, LeakKind, Plan, Reader
+from policies.views import Asker, Views
 
 CIPHERTEXT = "ciphertext"
 COORDINATOR = "coordinator"
@@ -95,8 +97,13 @@ def facts_of_transfer(
     records: Sequence[Evidence],
     day: date,
     catalogue: Catalogue,
+    asker: Asker,
+    without: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The facts of a transfer on `day`. Raises InvalidInput where the contract has no `law`."""
+    """The facts of a transfer on `day` of what `asker` would see, if the columns `without` were not read.
+
+    Raises InvalidInput where the contract has no `law`.
+    """
     terms = contract.law
     if terms is None:
         right = "add `law` to the contract (docs/law.md)"
@@ -114,16 +121,17 @@ def facts_of_transfer(
     if said.get("mechanism") in RECORDED_TOOLS:  # the word of a contract is no tool
         said.pop("mechanism")
     kind = {"recipient_kind": COORDINATOR} if transfer.recipient == COORDINATOR else {}
-    planned = _planned(transfer, plan, contract, terms, day, catalogue)
+    masks = (contract.views or Views()).masks_for(asker)
+    used = {name: column for name, column in columns_used(plan, contract).items() if name not in without}
+    categories, raised = column_facts(used, masks, said, catalogue)
+    planned = {**raised, **_planned(transfer, plan, contract, terms, day, categories)}
     return {**said, **proved, **kind, **planned, **_shown(transfer, plan, proved)}
 
 
 def _planned(
-    transfer: Transfer, plan: Plan, contract: PublishedContract, terms: LawTerms, day: date, catalogue: Catalogue
+    transfer: Transfer, plan: Plan, contract: PublishedContract, terms: LawTerms, day: date, categories: tuple[str, ...]
 ) -> dict[str, Any]:
-    categories, raised = _columns(plan, contract, catalogue)
     facts: dict[str, Any] = {
-        **raised,
         "src": contract.jurisdiction,
         "dst": transfer.country,
         "as_of": day,
@@ -143,18 +151,10 @@ def _planned(
     return facts
 
 
-def _columns(plan: Plan, contract: PublishedContract, catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The catalogue's fields among the columns that the plan uses, and what the classes of those columns make true."""
+def columns_used(plan: Plan, contract: PublishedContract) -> dict[str, Column]:
+    """The columns of the contract's table that the plan uses, by name."""
     names = {use.column for use in plan.columns if use.dataset == contract.dataset}
-    used = [column for name, column in contract.columns.items() if name in names]
-    classes = catalogue.common.classes
-    raised = {
-        name: value
-        for column in used
-        if column.data_class in classes
-        for name, value in classes[column.data_class].raises.items()
-    }
-    return tuple(sorted({column.category for column in used if column.category is not None})), raised
+    return {name: column for name, column in contract.columns.items() if name in names}
 
 
 def _shown(transfer: Transfer, plan: Plan, proved: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from compliance.past import FILE as PAST
 from compliance.past import PastTransfers
 from compliance.records import RecordStore
 from inbond import codec
+from inbond.errors import Refused
 from inbond.messages import Reply
+from inbond.node import utc_now
 from inbond.records import texts
 from inbond.tokens import payload_of
 from parties.counting import begin_counters
 from parties.lawfulness import Lawfulness
 from policies.evidence import load_evidence
+from policies.law.binding import Bound
 from policies.law.law import ClosedLaw, law_or_closed
 from policies.law.places import CODES
+from policies.views import NOTHING, Asker
 from tests.bad_input.homes import Party, certified_home, furnish, prove
 from tests.policies.samples import CONTRACT, query_spec
 from tests.support.authority import TestAuthority
@@ -154,11 +159,19 @@ def test_an_explanation_that_says_the_same_again_is_logged_once(party: Party) ->
     assert len(party.entries()) == before + 2, "what has changed is logged"
 
 
+CHINESE = IN_CHINA.replace("law:\n", "law:\n" + CONSENT + "  subject: customer\n")
+
+
 @pytest.fixture
 def chinese(tmp_path: Path) -> Iterator[Party]:
     """Party p1 in China with a table of two people, papers, and counters that stand at nothing."""
-    text = IN_CHINA.replace("law:\n", "law:\n" + CONSENT + "  subject: customer\n")
-    made = _made(tmp_path / "p1", text)
+    made = _in_china(tmp_path / "p1", CHINESE)
+    yield made
+    made.close()
+
+
+def _in_china(home: Path, text: str) -> Party:
+    made = _made(home, text)
     begin_counters(made.node)
     base = {
         "issuer": "x", "valid_from": "2026-01-01", "valid_until": "2035-12-31", "document_sha256": "ab" * 32,
@@ -167,8 +180,7 @@ def chinese(tmp_path: Path) -> Iterator[Party]:
     with RecordStore.open(made.home / FILE, lambda *_: None) as store:
         for fields in ({"kind": "pipia"}, {"kind": "duty", "duties": ["OBL_CN_NOTICE", "OBL_ROPA"]}):
             store.add(load_evidence(json.dumps({**base, **fields}), "record"))
-    yield made
-    made.close()
+    return made
 
 
 def _counted(party: Party) -> list[tuple[str, int]]:
@@ -183,6 +195,28 @@ def test_people_are_counted_when_a_job_binds_and_each_of_them_once(chinese: Part
     for _ in range(2):
         verdict, _job = _asked(chinese)
         assert verdict["effect"] == "permit", _why(verdict)
+    assert _counted(chinese) == [("cn:ordinary", 2)]
+
+
+def test_people_are_counted_by_who_they_are_where_others_see_them_masked(tmp_path: Path) -> None:
+    masked = CHINESE.replace("uses: [filter, group], domain: [a, b]", "uses: [filter]")
+    party = _in_china(tmp_path / "p1", masked + "views: {masks: [{column: customer, form: nothing}]}\n")
+    verdict, _job = _asked(party)
+    assert verdict["effect"] == "permit", _why(verdict)
+    assert _counted(party) == [("cn:ordinary", 2)]
+    party.close()
+
+
+def test_nobody_is_counted_where_the_law_masks_otherwise_than_the_verdict_says(chinese: Party) -> None:
+    order, _ = chinese.order()
+    plan, own = chinese.own_plan(order), [chinese.door._catalogue.contracts["orders"]]
+    asker, lawfulness = Asker(plan.purpose), chinese.admission._lawfulness
+    judged = lawfulness.judge(order, plan, own, asker, utc_now())
+    other = replace(judged, bound={"orders": {"items": Bound(NOTHING, ("OBL_OF_YESTERDAY",))}})
+    with pytest.raises(Refused, match="the law masks other columns than it did a moment ago"):
+        lawfulness.count(plan, own, asker, order.jti, utc_now(), other)
+    assert _counted(chinese) == []
+    lawfulness.count(plan, own, asker, order.jti, utc_now(), judged)
     assert _counted(chinese) == [("cn:ordinary", 2)]
 
 

@@ -159,3 +159,22 @@ def test_a_record_that_a_party_can_bring_is_taken_for_granted_and_consent_is_not
 def test_a_country_without_a_regime_is_told() -> None:
     (found,) = _all(jurisdiction="IN", recipients={"countries": ["IN"]}, **_law(residence=["IN"]))
     assert (found.key, "no regime covers data that leave IN" in found.what) == ("purposes", True)
+
+
+@pytest.mark.parametrize(
+    ("mask", "clean"),
+    [
+        (None, False),
+        ({"form": "prefix", "size": 7}, False),
+        ({"form": "prefix", "size": 6}, True),
+        ({"form": "nothing"}, True),
+        ({"form": "nothing", "organisations": ["bank"]}, False),
+    ],
+)
+def test_card_numbers_are_lawful_as_far_as_the_contract_masks_them_for_everybody(
+    mask: dict[str, Any] | None, clean: bool
+) -> None:
+    card = {"type": "text", "class": "personal", "category": "pan", "uses": ["filter"]}
+    views = {"masks": [{"column": "card", **mask}]} if mask else None
+    found = _found(columns={"card": card}, views=views)
+    assert found == ([] if clean else [("warning", "purposes")])

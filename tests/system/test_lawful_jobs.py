@@ -43,6 +43,8 @@ TESTED = {
 }  # fmt: skip
 GOODS = "SELECT region, COUNT(*) AS n, SUM(units) AS units FROM goods GROUP BY region"
 BUYERS = "SELECT region, COUNT(*) AS n FROM buyers GROUP BY region"
+CARDS = "SELECT region, COUNT(*) AS n FROM cards WHERE card = '{}' GROUP BY region"
+BIN = "411111"
 
 
 def _contract(name: str, dataset: str, law: Mapping[str, Any], **more: Any) -> str:
@@ -63,28 +65,41 @@ def _contract(name: str, dataset: str, law: Mapping[str, Any], **more: Any) -> s
 
 
 def _member(name: str, root: Path) -> Member:
-    """A party with three tables of the same rows: goods (nobody's), buyers (people's), cards (account numbers)."""
+    """A party with three tables of the same rows: goods (nobody's), buyers (people's), cards (with card numbers)."""
     purposes = {SERVICE: SERVED[name]} if name in SERVED else {}
     kind = {"facts": {"recipient_kind": "merchant", **STATED.get(name, {})}, "purposes": purposes}
     people = {**kind, "subjects": 60, "residence": [COUNTRIES[name]], "subject": "person"}
     texts = {
         "goods.yaml": _contract(name, "goods", {**kind, "personal": False}),
         "buyers.yaml": _contract(name, "buyers", people),
+        "cards.yaml": _with_cards(_contract(name, "cards", people)),
     }
     table = root / f"{name}.parquet"
     rows = {
         "region": ["north", "south"] * (ROWS // 2),
         "units": [number % 7 for number in range(ROWS)],
         "person": [number // 2 for number in range(ROWS)],
+        "card": [f"{BIN}0000{number:06}" for number in range(ROWS)],
     }
     pq.write_table(pa.table(rows), table)
     return Member(name, COUNTRIES[name], texts, {"table.parquet": table}, papers=_papers(name))
+
+
+def _with_cards(text: str) -> str:
+    """The contract with whole card numbers, of which it shows seven digits for fraud prevention: one too many."""
+    data = json.loads(text)
+    data["columns"]["card"] = {"type": "text", "class": "personal", "category": "pan", "uses": ["filter"]}
+    data["law"]["facts"] = {**data["law"]["facts"], "pan_form": "truncated"}
+    data["views"] = {"masks": [{"column": "card", "form": "prefix", "size": 7}]}
+    return json.dumps(data)
 
 
 def _papers(name: str) -> dict[str, str]:
     """The papers of the examples; only Singapore has some for China and America, Brazil writes its own later."""
     recipients = {other: country for other, country in ALL.items() if name == "sg" or country not in {"CN", "US"}}
     found = papers(name, COUNTRIES[name], recipients)
+    if name in {"de", "gb"}:
+        found["scope.yaml"] = found["duties.yaml"].replace("OBL_ROPA", "OBL_PCI_SCOPE")
     if name == "br":
         del found["duties.yaml"]
     if name == "fr":
@@ -110,7 +125,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def _job(sql: str, *parties: str, by: str = "rosa", readers: tuple[str, ...] = (), purpose: str = PURPOSE) -> JobSpec:
     named = [{"id": f"spiffe://{NAME}/user/{one}", "country": USERS[one]} for one in (by, *readers)]
     return JobSpec.model_validate({
-        "kind": "query", "name": "lawful", "purpose": purpose, "dataset": "goods" if "goods" in sql else "buyers",
+        "kind": "query", "name": "lawful", "purpose": purpose, "dataset": sql.split("FROM ")[1].split(maxsplit=1)[0],
         "sql": sql, "parties": list(parties), "recipients": named, "deadline_s": 120,
     })  # fmt: skip
 
@@ -292,6 +307,22 @@ def test_11_japan_records_what_it_gave_or_the_next_job_waits(world: World, tmp_p
         world.cli("record", "add", str(record), home="jp")
         followed.state("finished", 60)
     assert world.json("law", "duties", "--overdue", home="jp") == []
+
+
+def test_12_card_numbers_are_cut_by_the_law_where_they_are_read(world: World, tmp_path: Path) -> None:
+    whole, truncated = (_job(CARDS.format(number), "gb", "de") for number in (f"{BIN}0", BIN))
+    found = _explained(world, truncated)
+    for party in ("gb", "de"):
+        assert "P4" in _rules(found, party)
+        said = " ".join(found.verdicts[party]["reasons"])
+        assert "Permitted if `card` is cut to its first 6 characters, by OBL_PCI_TRUNCATION." in said
+    assert [row["n"] for row in _answer(world, truncated).rows] == [ROWS, ROWS]
+    assert _answer(world, whole).rows == [], "nobody's number has seven digits as it is read"
+    job = tmp_path / "cards.yaml"
+    job.write_text(truncated.model_dump_json(exclude_none=True), "utf-8")
+    shown = world.cli("job", "explain", str(job), home="rosa")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "OBL_PCI_TRUNCATION" in shown
 
 
 def test_an_officer_reads_every_transfer_on_the_screen(world: World, tmp_path: Path) -> None:

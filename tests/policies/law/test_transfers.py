@@ -14,9 +14,11 @@ from policies.law.judging import Judged, judge, needs, refusals, told, with_chan
 from policies.law.law import Law, load_law
 from policies.law.transfers import Transfer, facts_of_transfer, transfers_of
 from policies.plan import Plan
+from policies.views import Asker
 from tests.policies.samples import RESEARCHER, contract, order, query_spec, train_spec
 
 DAY = date(2026, 6, 1)
+ASKER = Asker("dpv:FraudPreventionAndDetection", "researcher", "shop")
 PARTIES = {"p1": "DE", "p2": "FR", "p3": "NO"}
 LAW: dict[str, Any] = {
     "organisation": "merchant", "subjects": 100, "residence": ["DE"],
@@ -51,8 +53,9 @@ def plan(spec: Any = None, coordinator: str | None = "DE", **changes: Any) -> Pl
 
 def facts(by: Law, transfer: Transfer, made: Plan, *records: Evidence, **changes: Any) -> dict[str, Any]:
     return facts_of_transfer(
-        transfer, plan=made, party="p1", contract=held(**changes), records=records, day=DAY, catalogue=by.catalogue
-    )
+        transfer, plan=made, party="p1", contract=held(**changes), records=records, day=DAY, catalogue=by.catalogue,
+        asker=ASKER,
+    )  # fmt: skip
 
 
 def one(made: Plan, what: str, recipient: str) -> Transfer:
@@ -61,7 +64,7 @@ def one(made: Plan, what: str, recipient: str) -> Transfer:
 
 
 def judged(by: Law, made: Plan, *records: Evidence, **changes: Any) -> tuple[Judged, ...]:
-    return judge(by, made, "p1", held(**changes), records, DAY, {})
+    return judge(by, made, "p1", held(**changes), records, DAY, {}, ASKER)
 
 
 def test_every_reader_but_the_owner_is_a_recipient_and_the_coordinator_carries_ciphertexts() -> None:
@@ -172,7 +175,7 @@ def test_evidence_of_anonymity_counts_for_plans_that_protect_as_well(
 def test_a_contract_without_law_gives_no_facts(law: Law) -> None:
     made = plan()
     with pytest.raises(InvalidInput, match="the contract says nothing for the law to judge by"):
-        judge(law, made, "p1", contract(law=None), (), DAY, {})
+        judge(law, made, "p1", contract(law=None), (), DAY, {}, ASKER)
 
 
 def test_within_the_eea_evidence_is_missing_until_a_record_names_the_duty_for_that_recipient(law: Law) -> None:
@@ -214,7 +217,7 @@ def test_an_unknown_fact_of_the_contract_denies_with_its_name(law: Law) -> None:
 
 def test_what_the_counters_say_goes_before_everything(law: Law) -> None:
     made = plan()
-    found = judge(law, made, "p1", held(), (), DAY, {"cn_ytd_nonsens": 7})
+    found = judge(law, made, "p1", held(), (), DAY, {"cn_ytd_nonsens": 7}, ASKER)
     assert {t.facts["cn_ytd_nonsens"] for t in found} == {7}
 
 

@@ -46,11 +46,15 @@ CASES = """\
 """
 
 
-def vietnam(home: Path) -> Path:
-    """Write the regime's folder into `home` and return `home`: a set of regimes on top of the built-in ones."""
+def vietnam(home: Path, binds: str = "") -> Path:
+    """Write the regime's folder into `home` and return `home`: a set of regimes on top of the built-in ones.
+
+    `binds` is what an obligation of its own, OBL_VN, does to columns (YAML); it comes with a dossier.
+    """
     cases = home / "vietnam" / "cases"
     cases.mkdir(parents=True)
-    (cases.parent / "facts.yaml").write_text(FACTS)
-    (cases.parent / "rules.cedar").write_text(RULES)
+    own = f"obligations:\n  OBL_VN: {{when: atomic, evidence: the columns are bound, binds: {binds}}}\n"
+    (cases.parent / "facts.yaml").write_text(FACTS + (own if binds else ""))
+    (cases.parent / "rules.cedar").write_text(RULES.replace("OBL_ROPA", "OBL_VN") if binds else RULES)
     (cases / "transfers.json").write_text(CASES)
     return home
