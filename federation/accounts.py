@@ -14,10 +14,10 @@ from typing import Any
 
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from sqlalchemy import Connection, Row, case, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, insert, select, update
 
-from federation.authority import Authority, Record
-from federation.login_store import Proven, accounts, keep_owner, owner_of
+from federation.authority import Authority, Record, said_of
+from federation.login_store import Proven, accounts, countries, keep_owner, owner_of
 from inbond.enrolment import Clock
 from inbond.errors import ConfigError, Refused
 from inbond.keystore import SALT_BYTES, SCRYPT_COST
@@ -87,9 +87,10 @@ class Accounts:
                 right = f"another name, or first: inbond ca account remove {name}, inbond ca release user/{name}"
                 raise ConfigError("the name is taken", where=name, right=right)
             connection.execute(insert(accounts).values(**row))
+            if standing.country:
+                connection.execute(insert(countries).values(name=name, country=standing.country))
             keep_owner(connection, spiffe_id, _owner(name))
-            said = {"organisation": standing.organisation, "role": standing.office}
-            self._record("account.added", {"id": str(spiffe_id), **said})
+            self._record("account.added", {"id": str(spiffe_id), **said_of(standing)})
         return Made(spiffe_id, password, totp.provisioning_uri(secret, name, spiffe_id.trust_domain))
 
     def remove(self, name: str) -> None:
@@ -98,6 +99,7 @@ class Accounts:
         with self._authority.change() as connection:
             if connection.execute(delete(accounts).where(accounts.c.name == name)).rowcount != 1:
                 raise ConfigError("no such account", where=name[:80], right="one of: inbond ca account list")
+            connection.execute(delete(countries).where(countries.c.name == name))
             if owner_of(connection, str(spiffe_id)) == _owner(name):
                 self._authority.forget(connection, spiffe_id)
             self._record("account.removed", {"id": str(spiffe_id)})
@@ -105,12 +107,12 @@ class Accounts:
     def all(self) -> list[Account]:
         """Every account, by name."""
         with self._authority.change() as connection:
-            rows = connection.execute(select(accounts).order_by(accounts.c.name)).all()
+            rows = connection.execute(_whole().order_by(accounts.c.name)).all()
         now = self._clock().timestamp()
         return [
             Account(
                 row.name,
-                Standing(row.organisation, row.role),
+                _standing(row),
                 datetime.fromtimestamp(row.added, UTC),
                 datetime.fromtimestamp(row.locked_until, UTC) if row.locked_until > now else None,
             )
@@ -137,7 +139,7 @@ class Accounts:
             if connection.execute(fresh).rowcount != 1:
                 raise Refused("the code was used before", where="login", right="the next code")
 
-        return Proven(self._id(name), Standing(row.organisation, row.role), _owner(name), spend)
+        return Proven(self._id(name), _standing(row), _owner(name), spend)
 
     def _attempt(self, name: str, now: datetime) -> tuple[Row[Any] | None, bool]:
         """The account as it stands after counting this attempt, and whether it was open to it."""
@@ -152,7 +154,7 @@ class Accounts:
         )
         with self._authority.change() as connection:
             open_ = connection.execute(counted).rowcount == 1
-            return connection.execute(select(accounts).where(accounts.c.name == name)).first(), open_
+            return connection.execute(_whole().where(accounts.c.name == name)).first(), open_
 
     def _holds(self, row: Row[Any] | None, password: str) -> bool:
         """Whether the password is the account's; as much work for nobody's as for somebody's."""
@@ -177,6 +179,15 @@ class Accounts:
 
     def _id(self, name: str) -> SpiffeId:
         return SpiffeId(self._authority.trust_domain, f"/user/{name}")
+
+
+def _whole() -> Select[Any]:
+    """Accounts with the countries attested for them."""
+    return select(accounts, countries.c.country).outerjoin(countries, countries.c.name == accounts.c.name)
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(row.organisation, row.role, row.country or "")
 
 
 def check_password(text: str) -> str:

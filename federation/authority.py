@@ -336,7 +336,7 @@ class Authority:
         }
         with self.change() as connection:
             connection.execute(insert(invitations).values(**row))
-            details = {"id": str(spiffe_id), "expires": invitation.expires.isoformat(), **_said(standing)}
+            details = {"id": str(spiffe_id), "expires": invitation.expires.isoformat(), **said_of(standing)}
             self._record("invitation.created", details)
         return invitation
 
@@ -380,7 +380,7 @@ class Authority:
             login_store.check_owner(connection, proven, taken=self.is_taken(connection, proven.spiffe_id))
             self._bind(connection, proven.spiffe_id, keys, hosts)
             login_store.keep_owner(connection, proven.spiffe_id, proven.owner)
-            self._record("login.accepted", {"id": str(proven.spiffe_id), **details, **_said(proven.standing)})
+            self._record("login.accepted", {"id": str(proven.spiffe_id), **details, **said_of(proven.standing)})
             return self._certify(
                 connection, proven.spiffe_id, tls_request, signing_request, hosts=hosts, how="logged in"
             )
@@ -597,7 +597,7 @@ class Authority:
             "kind": kind,
             "not_after": end.isoformat(),
             "how": how,
-            **_said(standing),
+            **said_of(standing),
         }
         self._record("certificate.issued", details)
 
@@ -789,7 +789,7 @@ def _hosts(dns: Sequence[str], ips: Sequence[str], standing: Standing = NOBODY) 
     return json.dumps([list(dns), list(ips), *(astuple(standing) if standing != NOBODY else ())])
 
 
-def _said(standing: Standing) -> dict[str, str]:
+def said_of(standing: Standing) -> dict[str, str]:
     """What the authority says of a member, as evidence has it."""
     said = {"organisation": standing.organisation, "role": standing.office, "country": standing.country}
     return {name: text for name, text in said.items() if text}

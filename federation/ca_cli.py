@@ -19,6 +19,7 @@ from federation.ca_home import (
     DEFAULT_HOME,
     DEFAULT_UNLOCK,
     UNLOCK_FILE,
+    Country,
     Home,
     Json,
     Office,
@@ -31,7 +32,8 @@ from federation.ca_home import (
     show,
     unlocked,
 )
-from federation.ca_login_cli import accounts, oidc, people
+from federation.ca_login_cli import accounts, people
+from federation.ca_oidc_cli import oidc
 from federation.logins import Logins
 from inbond.console import emit, note, table
 from inbond.enrolment import offline_reply, utc_now
@@ -51,11 +53,6 @@ app.add_typer(people)
 
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS name in the certificate; repeatable.")]
 Ip = Annotated[list[str] | None, typer.Option("--ip", help="IP address in the certificate; repeatable.")]
-
-Country = Annotated[
-    str,
-    typer.Option("--country", help="Where the member is, as the authority attests it: ISO 3166-1 alpha-2, such as DE."),
-]
 
 MEMBER_COLUMNS = ("name", "joined", "certified until", "state", "organisation", "role", "in")
 

@@ -35,6 +35,10 @@ UnlockSetting = Annotated[
 
 Organisation = Annotated[str, typer.Option("--organisation", help="A person's organisation, such as bank.")]
 Office = Annotated[str, typer.Option("--role", help="A person's role there: researcher, operator, officer, auditor.")]
+Country = Annotated[
+    str,
+    typer.Option("--country", help="Where the member is, as the authority attests it: ISO 3166-1 alpha-2, such as DE."),
+]
 
 
 def open_authority(home: Path, unlock: str, leaf_lifetime: timedelta = LEAF_LIFETIME) -> Authority:

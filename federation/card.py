@@ -5,10 +5,10 @@ the card can read what is typed. It comes by a way that the person trusts, or it
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cryptography.hazmat.primitives import hashes
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inbond.config import read_text
 from inbond.keystore import write_private
@@ -17,20 +17,33 @@ from policies.document import Value, read_document, validate
 from policies.errors import InvalidIdentity, InvalidInput
 from policies.identity import TrustStore, load_certificate
 from policies.provider import Client
+from policies.providers import MAX_PROVIDERS, SOLE, ProviderName
 
 _ADDRESS = r"([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:]{2,45}\]):[0-9]{1,5}"
 Address = Annotated[str, Field(pattern=f"^{_ADDRESS}$")]
 
 
 class Card(Value):
-    """The authority's CA certificate (PEM), addresses (`host:port`), and the provider, if one is trusted."""
+    """The authority's CA certificate (PEM), addresses (`host:port`), and the trusted providers by name.
+
+    A card of before there were several, with one `provider`, is read too.
+    """
 
     consortium: str
     ca: str = Field(max_length=16 * 1024)
     enrol_address: Address
     authority_address: Address
     coordinator_address: str = Field("", pattern=f"^({_ADDRESS})?$")
-    provider: Client | None = None
+    providers: dict[ProviderName, Client] = Field({}, max_length=MAX_PROVIDERS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_provider(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("provider") is None or "providers" in value:
+            return value
+        return {name: one for name, one in value.items() if name != "provider"} | {
+            "providers": {SOLE: value["provider"]}
+        }
 
     def trust(self) -> TrustStore:
         """Whom to believe with this card; raises InvalidInput when it is not one consortium's."""

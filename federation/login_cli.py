@@ -1,4 +1,4 @@
-"""`inbond login`: a person gets certificates for some hours, by the provider's or an account's word.
+"""`inbond login`: a person gets certificates for some hours, by a provider's or an account's word.
 
 Who learns what: the provider that this person logs in, and from where; the authority the ID token, or password and
 code; coordinator and parties nothing but the certificate. Keys are made on this machine and stay here.
@@ -26,6 +26,8 @@ from policies.base64url import decode
 from policies.certificates import key_binding
 from policies.errors import InvalidIdentity
 from policies.identity import SpiffeId, TrustStore
+from policies.provider import Client
+from policies.providers import chosen
 
 app = typer.Typer(help="Login of people.")
 
@@ -35,15 +37,18 @@ def log_in(
     home: Home = DEFAULT_HOME,
     *,
     card: Annotated[Path | None, typer.Option(help="The consortium's login card; kept after the first time.")] = None,
-    account: Annotated[str, typer.Option(help="An account at the authority, instead of the provider.")] = "",
+    provider: Annotated[str, typer.Option(help="Which of the card's providers; with one it need not be said.")] = "",
+    account: Annotated[str, typer.Option(help="An account at the authority, instead of a provider.")] = "",
     json: Json = False,
 ) -> None:
-    """Get certificates for some hours: at the consortium's provider, or with --account by password and one-time code.
+    """Get certificates for some hours: at a provider, or with --account by password and one-time code.
 
     With --json, password and code are two lines on standard input; the provider's page and code are shown on standard
     error.
     """
     config = load_role(home, "user")
+    if account and provider:
+        raise ConfigError("two ways to log in", where="--provider and --account", right="one of them")
     if account and account != config.node.name:
         raise ConfigError("another's account", where="--account", right=f"{config.node.name}, or that person's --home")
     kept = home / LOGIN_FILE
@@ -55,7 +60,7 @@ def log_in(
     if card is not None:
         note(f"the authority's fingerprint: {found.fingerprint}")
     keystore = KeyStore.open(home / "keys", Unlock.from_setting(config.keys.unlock, home, os.environ))
-    proof = _account_proof(json) if account else _provider_proof(found, keystore)
+    proof = _account_proof(json) if account else _provider_proof(_client(found, provider), keystore)
     credentials = _sent(found, config, keystore, proof, home)
     found.save(kept)
     settle(home, config, found, {"event": "logged in", "authority": found.fingerprint})
@@ -73,6 +78,7 @@ def _sent(card: Card, config: NodeConfig, keystore: KeyStore, proof: LoginProof,
             trust=_trust(card, home),
             enrol_address=card.enrol_address,
             authority_address=card.authority_address,
+            country=config.node.country,
         )
     except Refused:
         right = "the authority's operator can read why in its evidence log"
@@ -91,11 +97,15 @@ def _trust(card: Card, home: Path) -> TrustStore:
     return replace(known, authorities=trust.authorities + later) if known.trust_domain == card.consortium else trust
 
 
-def _provider_proof(card: Card, keystore: KeyStore) -> LoginProof:
-    """An ID token for this node's keys."""
-    client = card.provider
-    if client is None:
+def _client(card: Card, name: str) -> Client:
+    """Where to log in."""
+    if not card.providers:
         raise ConfigError("the consortium has no provider", where="login card", right="--account NAME, or a newer card")
+    return chosen(card.providers, name, "--provider")[1]
+
+
+def _provider_proof(client: Client, keystore: KeyStore) -> LoginProof:
+    """An ID token for this node's keys."""
     nonce = key_binding(keystore.tls_key.public_key(), keystore.signing_key.public_key())
     token = device_login(client, nonce, _show_prompt)
     if client.binding == "nonce" and not _repeats(token, nonce):

@@ -42,16 +42,26 @@ accounts = Table(
     Column("locked_until", Float, nullable=False),
     Column("added", Float, nullable=False),
 )
+countries = Table(  # beside `accounts`, which authorities of before have without a country
+    "login_countries",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("country", String(2), nullable=False),  # attested for this account
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Somebody proved to be `owner`, who is `spiffe_id` here; `spend` takes what is good once, or raises Refused."""
+    """Somebody proved to be `owner`, who is `spiffe_id` here; `spend` takes what is good once, or raises Refused.
+
+    `provider` is the name of the one whose word it was; empty for an account.
+    """
 
     spiffe_id: SpiffeId
     standing: Standing
     owner: str
     spend: Callable[[Connection], None]
+    provider: str = ""
 
 
 def check_owner(connection: Connection, proven: Proven, *, taken: bool) -> None:

@@ -59,6 +59,8 @@ class Logins:
             if proven.spiffe_id != wanted:
                 raise Refused("another's name", where="login", right="the name that the proof is for")
             details = {"method": method, "owner": proven.owner}
+            if proven.provider:
+                details["provider"] = proven.provider
             return self._authority.admit(proven, request.tls_request, request.signing_request, details)
         except (Refused, InvalidIdentity, InvalidInput) as error:
             self._refuse(told, method, f"{error.where}: " * bool(error.where) + error.what)

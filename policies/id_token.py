@@ -67,6 +67,12 @@ def read_keys(value: Mapping[str, Any]) -> tuple[ProviderKey, ...]:
     return keys
 
 
+def claimed_issuer(token: str) -> str:
+    """Whose token it says it is, unverified: it picks the keys to verify it with. Raises InvalidIdentity."""
+    issuer = _json(_parts(token)[1]).get("iss")
+    return issuer if isinstance(issuer, str) else ""
+
+
 def verify_id_token(
     token: str, keys: Sequence[ProviderKey], *, issuer: str, client_id: str, now: datetime, nonce: str, bound: bool
 ) -> IdToken:

@@ -72,8 +72,8 @@ class Client(Value):
 class Provider(Client):
     """The provider and how its claims map. `organisation` stands for everybody where there is no claim for it.
 
-    Without a table (`organisations`, `roles`) a claim's value must itself be the name here. `user_suffix` is cut off
-    the user's name, which must end with it.
+    Without a table (`organisations`, `roles`, `countries`) a claim's value must itself be the name here. `user_suffix`
+    is cut off the user's name, which must end with it. Without `country` and `country_claim` no country is attested.
     """
 
     user_claim: ClaimName = "preferred_username"
@@ -83,6 +83,9 @@ class Provider(Client):
     organisations: dict[str, str] = Field({}, max_length=1024)
     role_claim: ClaimName
     roles: dict[str, Office] = Field({}, max_length=1024)
+    country: str = ""
+    country_claim: str = Field("", max_length=128)
+    countries: dict[str, str] = Field({}, max_length=1024)
 
     @model_validator(mode="after")
     def _says_where_organisations_come_from(self) -> "Provider":
@@ -91,20 +94,34 @@ class Provider(Client):
         if self.organisation and self.organisations:
             raise ValueError("`organisations` without a claim; give `organisation_claim`")
         for name in (self.organisation, *self.organisations.values()):
-            if name:
-                _check_organisation(name)
+            _check_standing(organisation=name)
         return self
+
+    @model_validator(mode="after")
+    def _says_where_countries_come_from(self) -> "Provider":
+        if self.country and self.country_claim:
+            raise ValueError("`country` and `country_claim`; give one of them, or neither")
+        if self.countries and not self.country_claim:
+            raise ValueError("`countries` without a claim; give `country_claim`")
+        for code in (self.country, *self.countries.values()):
+            _check_standing(country=code)
+        return self
+
+    @property
+    def speaks_for(self) -> frozenset[str]:
+        """The organisations whose people it may certify; empty where its claims may name any."""
+        return frozenset({self.organisation} if self.organisation else self.organisations.values())
 
     def client(self) -> Client:
         """The part that people get."""
         return Client(**{name: getattr(self, name) for name in Client.model_fields})
 
 
-def _check_organisation(name: str) -> None:
+def _check_standing(**said: str) -> None:
     try:
-        Standing(name)
+        Standing(**said)
     except InvalidIdentity as error:
-        raise ValueError(f"{error.where} is no organisation's name; {error.right}") from None
+        raise ValueError(f"{error.where} is {error.what}; {error.right}") from None
 
 
 def subject_of(provider: str, subject: str) -> str:
@@ -120,10 +137,13 @@ def mapped(provider: Provider, claims: Mapping[str, Any], trust_domain: str) -> 
     )
     offices: Mapping[str, str] = provider.roles or {office: office for office in OFFICES}
     office = _one(_values(claims, provider.role_claim), offices, provider.role_claim)
+    country = provider.country
+    if provider.country_claim:
+        country = _one(_values(claims, provider.country_claim), provider.countries, provider.country_claim)
     try:
-        return SpiffeId(trust_domain, f"/user/{name}"), Standing(organisation, office)
+        return SpiffeId(trust_domain, f"/user/{name}"), Standing(organisation, office, country)
     except InvalidIdentity:
-        right = "names of lower-case letters, digits and hyphens"
+        right = "names of lower-case letters, digits and hyphens; a country's code of two letters"
         raise InvalidIdentity("claims that map to no name here", where="ID token", right=right) from None
 
 

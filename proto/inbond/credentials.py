@@ -53,6 +53,13 @@ class Credentials:
         """What the authority says of this node in its own certificate."""
         return standing_of(load_certificate(self.signing_chain[0]), self.spiffe_id)
 
+    def check_country(self, claimed: str, *, or_else: str) -> None:
+        """Raise ConfigError where a node claims another country than is attested; where none is, the claim stands."""
+        attested = self.standing.country
+        if attested not in {"", claimed}:
+            what = f"claims {claimed}, and the authority attests {attested}"
+            raise ConfigError(what, where="[node] country", right=f"country = {attested}, or {or_else}")
+
     @property
     def roots_pem(self) -> bytes:
         """The CA certificates of the trust store, PEM, one after the other."""

@@ -90,14 +90,11 @@ def _certificates(home: Path) -> str:
 
 def _country(home: Path, config: NodeConfig) -> str:
     """What this node and its contracts claim, beside what the authority attests: others refuse what differs."""
-    claimed, attested = config.node.country, Credentials.load(home / "certs").standing.country
+    claimed, credentials = config.node.country, Credentials.load(home / "certs")
+    attested = credentials.standing.country
     if not attested:
         return f"{claimed}, as this node claims; its certificate names no country"
-    if claimed != attested:
-        right = f"country = {attested}, or an invitation that attests {claimed}"
-        raise InbondError(
-            f"claims {claimed}, and the authority attests {attested}", where="[node] country", right=right
-        )
+    credentials.check_country(claimed, or_else=f"an invitation or a login that attests {claimed}")
     for path, contract in read_contracts(home).items():
         if contract.jurisdiction != attested:
             what = f"claims jurisdiction {contract.jurisdiction}, and the authority attests {attested}"

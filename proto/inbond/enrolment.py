@@ -184,11 +184,13 @@ def login(
     trust: TrustStore,
     enrol_address: str,
     authority_address: str,
+    country: str,
     clock: Clock = utc_now,
 ) -> Credentials:
     """Take certificates for a person's own name and save them in `folder`; `trust` pins whom the proof may reach.
 
-    The authority learns the proof, and nobody else. Raises Refused (for whatever is wrong with it), Unreachable.
+    The authority learns the proof, and nobody else. Raises Refused (for whatever is wrong with it), Unreachable, and
+    ConfigError where another country is attested than `country`, which the person states: nothing is saved then.
     """
     tls_request, signing_request = _requests(spiffe_id, keystore)
     request = wire.LoginRequest(
@@ -203,6 +205,7 @@ def login(
     with grpc.secure_channel(enrol_address, pinned, tls.channel_options(())) as channel:
         reply = _call(channel, "Login", request, wire.Certificates, enrol_address)
     made = _accept(reply, spiffe_id, keystore, trust, address=authority_address, now=clock())
+    made.check_country(country, or_else=f"a login whose provider or account says {country}")
     made.save(folder)
     return made
 

@@ -16,8 +16,7 @@ from inbond.errors import ConfigError, InbondError, Refused
 from policies.errors import InvalidIdentity
 from policies.identity import Standing, identify
 from policies.totp import code_of, step_at
-from tests.support.logins import House
-from tests.support.provider import LocalProvider
+from tests.support.logins import House, running_house
 
 STANDING = Standing("bank", "officer")
 PASSWORD = "correct horse battery"
@@ -27,10 +26,8 @@ PASSWORD = "correct horse battery"
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """The real thing, with a hundredth of the work that a guess costs."""
     monkeypatch.setattr(module, "SCRYPT_COST", 2**10)
-    with LocalProvider() as provider:
-        running = House(tmp_path, provider).open()
+    with running_house(tmp_path) as running:
         yield running
-        running.close()
 
 
 def _secret(made: Made) -> bytes:
@@ -54,6 +51,33 @@ def test_password_and_code_give_certificates_with_the_accounts_standing(house: H
     assert (accepted["method"], accepted["owner"]) == ("account", "account:rosa")
     with pytest.raises(Refused):
         renew(credentials, house.keys(), clock=house.clock)
+
+
+def test_an_accounts_country_is_attested_and_goes_with_the_account(house: House) -> None:
+    made = house.accounts.add("rosa", Standing("bank", "officer", "DE"))
+    assert house.named("account.added")[0]["country"] == "DE"
+    credentials = house.show(LoginProof(password=made.password, code=_code(house, made)))
+    assert credentials.standing == Standing("bank", "officer", "DE")
+    house.accounts.remove("rosa")
+    house.accounts.add("rosa", STANDING)
+    assert [one.standing for one in house.accounts.all()] == [STANDING]
+
+
+def test_a_country_that_differs_from_the_stated_is_told_and_the_certificates_are_not_kept(house: House) -> None:
+    made = house.accounts.add("rosa", Standing("bank", "officer", "GB"))
+    with pytest.raises(ConfigError, match="claims DE, and the authority attests GB"):
+        house.show(LoginProof(password=made.password, code=_code(house, made)))
+    assert not (house.root / "rosa-certs").exists()
+
+
+def test_accounts_of_an_authority_of_before_there_were_countries_go_on(house: House) -> None:
+    made = house.accounts.add("rosa", STANDING)
+    house.close()
+    with house.authority.change() as connection:
+        connection.exec_driver_sql("DROP TABLE login_countries")
+    house.start()
+    credentials = house.show(LoginProof(password=made.password, code=_code(house, made)), country="JP")
+    assert credentials.standing == STANDING
 
 
 def test_a_chosen_password_counts_however_a_keyboard_spells_it(house: House) -> None:

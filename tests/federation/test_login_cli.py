@@ -1,4 +1,4 @@
-"""`inbond login` and the operator's side of it: what a person sees, what is kept, one clear line for a mistake."""
+"""`inbond login`: what a person sees, what is kept, one clear line for a mistake."""
 
 import base64
 import json
@@ -12,11 +12,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from federation import accounts as module
-from federation.ca_cli import app as ca
 from federation.card import Card, read_card
 from federation.client import Researcher
 from federation.login_cli import _trust, app
-from federation.oidc import read_provider
 from inbond.config import AddressSection, load
 from inbond.credentials import Credentials
 from inbond.enrolment import utc_now
@@ -27,19 +25,18 @@ from policies.certificates import to_pem
 from policies.errors import InvalidInput
 from policies.identity import Standing, identify
 from policies.provider import Client
+from policies.providers import SOLE
 from policies.totp import code_of, step_at
 from tests.support.authority import TestAuthority
-from tests.support.logins import DOMAIN, PERSON, House
-from tests.support.provider import CLIENT, LocalProvider
+from tests.support.logins import DOMAIN, PERSON, House, running_house
+from tests.support.provider import CLIENT
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(module, "SCRYPT_COST", 2**10)
-    with LocalProvider() as provider:
-        running = House(tmp_path, provider).open()
+    with running_house(tmp_path) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def card(house: House, tmp_path: Path) -> Path:
         enrol_address=f"localhost:{house.serving.enrol_port}",
         authority_address=f"localhost:{house.serving.port}",
         coordinator_address="localhost:9",
-        provider=Client(issuer=house.provider.issuer, client_id=CLIENT),
+        providers={"bank": Client(issuer=house.provider.issuer, client_id=CLIENT)},
     )
     made.save(tmp_path / "card.json")
     return tmp_path / "card.json"
@@ -175,12 +172,57 @@ def test_a_card_of_before_a_rotation_still_leads_to_the_authority(house: House, 
     assert _trust(read_card(card), home).authorities == (house.authority.certificate, following)
 
 
+def test_a_card_of_before_there_were_several_providers_is_read(house: House, home: Path, card: Path) -> None:
+    value = json.loads(card.read_text())
+    value["provider"] = value.pop("providers")["bank"]
+    card.write_text(json.dumps(value))
+    house.provider.approve(PERSON)
+    assert _login(home, "--card", str(card)).exit_code == 0
+    assert list(read_card(home / LOGIN_FILE).providers) == [SOLE]
+
+
+def test_of_several_providers_a_person_names_one(house: House, home: Path, card: Path) -> None:
+    bank = read_card(card).providers["bank"]
+    fund = bank.model_copy(update={"issuer": "https://id.fund.example"})
+    read_card(card).model_copy(update={"providers": {"fund": fund, "bank": bank}}).save(card)
+    for arguments, told in (((), "several providers; one of: bank, fund"), (("--provider", "shop"), "no provider")):
+        error = _login(home, "--card", str(card), *arguments).exception
+        assert isinstance(error, InvalidInput)
+        assert told in str(error)
+        assert not (home / LOGIN_FILE).exists()
+    house.provider.approve(PERSON)
+    assert _login(home, "--card", str(card), "--provider", "bank").exit_code == 0
+
+
+def test_a_country_that_the_authority_does_not_attest_is_one_line_and_keeps_nothing(
+    house: House, home: Path, card: Path
+) -> None:
+    house.trust(country="GB")
+    house.provider.approve(PERSON)
+    error = _login(home, "--card", str(card)).exception
+    assert isinstance(error, ConfigError)
+    assert "claims DE, and the authority attests GB" in str(error)
+    assert not (home / "certs").exists()
+    assert not (home / LOGIN_FILE).exists()
+
+
+def test_an_accounts_country_is_attested(house: House, home: Path, card: Path) -> None:
+    made = house.accounts.add("rosa", Standing("bank", "auditor", "DE"))
+    said = f"{made.password}\n{_code(made.uri)}\n"
+    assert _login(home, "--card", str(card), "--account", "rosa", "--json", said=said).exit_code == 0
+    assert Credentials.load(home / "certs").standing == Standing("bank", "auditor", "DE")
+
+
 Spoil = Callable[[Path, Path], list[str]]
 MISTAKES: dict[str, tuple[Spoil, str]] = {
     "no card": (lambda _home, _card: [], "--card FILE"),
     "no such card": (lambda home, _card: ["--card", str(home / "nowhere")], "cannot be read"),
     "a folder": (lambda home, _card: ["--card", str(home)], "cannot be read"),
     "another's account": (lambda _home, card: ["--card", str(card), "--account", "olga"], "another's account"),
+    "both ways": (
+        lambda _home, card: ["--card", str(card), "--account", "rosa", "--provider", "x"],
+        "two ways to log in",
+    ),
     "nobody to ask": (lambda _home, card: ["--card", str(card), "--account", "rosa"], "nobody is there to ask"),
     "nothing said": (lambda _home, card: ["--card", str(card), "--account", "rosa", "--json"], "is empty"),
 }
@@ -204,7 +246,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(
         ({"consortium": "other.test"}, "not the consortium's"),
         ({"enrol_address": "https://x"}, "enrol_address"),
         ({"coordinator_address": "nowhere"}, "coordinator_address"),
-        ({"provider": {"issuer": "http://evil.example", "client_id": "x"}}, "not an address to trust"),
+        ({"providers": {"bank": {"issuer": "http://evil.example", "client_id": "x"}}}, "not an address to trust"),
+        ({"providers": {"No Name": {"issuer": "https://x.example", "client_id": "x"}}}, "No Name"),
         ({"extra": 1}, "not known"),
     ],
 )
@@ -222,97 +265,3 @@ def test_a_card_of_another_consortium_is_refused(tmp_path: Path, card: Path) -> 
     error = _login(tmp_path / "o", "--card", str(card)).exception
     assert isinstance(error, ConfigError)
     assert "another consortium" in str(error)
-
-
-# the operator
-
-
-def _ca(home: Path, *arguments: str, said: str = "") -> Any:
-    done = CliRunner().invoke(ca, [*arguments, "--home", str(home), "--json"], input=said)
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return json.loads(done.stdout)
-
-
-SET = ("oidc", "set", "--client-id", CLIENT, "--role-claim", "groups", "--organisation", "bank")
-
-
-def test_the_operator_sets_checks_shows_and_removes_a_provider(tmp_path: Path) -> None:
-    home = tmp_path / "ca"
-    _ca(home, "init", DOMAIN)
-    with LocalProvider() as provider:
-        groups = ("--map-role", "cn=a,dc=b=researcher", "--map-role", "g2=officer")
-        _ca(home, *SET, "--issuer", provider.issuer, *groups)
-        found = read_provider(home)
-        assert found is not None
-        assert found.roles == {"cn=a,dc=b": "researcher", "g2": "officer"}
-        assert _ca(home, "oidc", "show")["issuer"] == provider.issuer
-        assert _ca(home, "oidc", "check")["keys"] == ["RS256 (RS256)", "ES256 (ES256)", "EdDSA (EdDSA)"]
-        card = _ca(home, "card", "--out", str(tmp_path / "card.json"), "--coordinator", "localhost:8440")
-        read = read_card(tmp_path / "card.json")
-        assert (read.fingerprint, read.coordinator_address) == (card["fingerprint"], "localhost:8440")
-        assert read.provider == Client(issuer=provider.issuer, client_id=CLIENT)
-        _ca(home, "oidc", "remove")
-    assert read_provider(home) is None
-    assert CliRunner().invoke(ca, ["oidc", "show", "--home", str(home)]).exception
-    _ca(home, "card", "--out", str(tmp_path / "card.json"))
-    assert read_card(tmp_path / "card.json").provider is None
-
-
-def test_the_operator_adds_lists_and_removes_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SCRYPT_COST", 2**10)
-    home = tmp_path / "ca"
-    _ca(home, "init", DOMAIN)
-    standing = ("--organisation", "bank", "--role", "officer")
-    made = _ca(home, "account", "add", "rosa", *standing)
-    assert made["otpauth"].startswith("otpauth://totp/acme.test:rosa?")
-    assert len(made["password"]) >= 20
-    asked = _ca(home, "account", "add", "olga", *standing, "--ask-password", said="a long password\n")
-    assert "password" not in asked
-    rows = _ca(home, "account", "list")
-    assert [(row["name"], row["role"], row["locked_until"]) for row in rows] == [
-        ("olga", "officer", ""),
-        ("rosa", "officer", ""),
-    ]
-    _ca(home, "account", "remove", "olga")
-    _ca(home, "release", "user/rosa")
-    assert [row["name"] for row in _ca(home, "account", "list")] == ["rosa"]
-
-
-def test_the_secret_of_a_new_account_stands_on_one_line(tmp_path: Path) -> None:
-    home = tmp_path / "ca"
-    _ca(home, "init", DOMAIN)
-    standing = ("--organisation", "bank", "--role", "officer", "--home", str(home))
-    shown = CliRunner().invoke(ca, ["account", "add", "rosa", *standing]).stdout.splitlines()
-    assert any(line.startswith("otpauth: otpauth://") and line.endswith("period=30") for line in shown)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((*SET, "--issuer", "http://login.bank.example"), "not an address to trust"),
-        ((*SET, "--issuer", "https://x.example", "--organisation-claim", "org"), "one of them"),
-        ((*SET, "--issuer", "https://x.example", "--map-role", "king"), "VALUE=NAME"),
-        ((*SET, "--issuer", "https://x.example", "--map-role", "a=king"), "roles"),
-        ((*SET, "--issuer", "https://x.example", "--map-role", "a=officer", "--map-role", "a=auditor"), "given twice"),
-        ((*SET, "--issuer", "https://x.example", "--binding", "none"), "binding"),
-        (("oidc", "check"), "inbond ca oidc set"),
-        (("oidc", "remove"), "inbond ca oidc set"),
-        (("account", "add", "Rosa", "--organisation", "bank", "--role", "officer"), "not a SPIFFE ID"),
-        (("account", "add", "rosa", "--organisation", "bank", "--role", "king"), "not a role"),
-        (("account", "add", "rosa", "--organisation", "", "--role", ""), "without a role"),
-        (("account", "add", "rosa", "--organisation", "b", "--role", "officer", "--ask-password"), "nobody is there"),
-        (("account", "remove", "rosa"), "no such account"),
-        (("release", "party/p1"), "no person's name"),
-        (("card", "--out", "card.json", "--coordinator", "https://x"), "not an address"),
-    ],
-)
-def test_the_operators_mistake_is_one_line_and_no_evidence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    _ca(tmp_path / "ca", "init", DOMAIN)
-    done = CliRunner().invoke(ca, [*arguments, "--home", str(tmp_path / "ca")])
-    assert told in str(done.exception)
-    assert ";" in str(done.exception), "it says what would be right"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ca"]
-    assert read_provider(tmp_path / "ca") is None

@@ -13,18 +13,16 @@ from federation import oidc
 from inbond.enrolment import Invitation, LoginProof, enrol, renew
 from inbond.errors import ConfigError, InbondError, Refused, Unreachable
 from policies.identity import SpiffeId, Standing, identify
-from tests.support.logins import DOMAIN, PERSON, House
-from tests.support.provider import LocalProvider, SigningKeys, shared_secret, unsigned
+from tests.support.logins import DOMAIN, PERSON, House, running_house
+from tests.support.provider import CLIENT, SigningKeys, shared_secret, unsigned
 
 ROSA = SpiffeId(DOMAIN, "/user/rosa")
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with LocalProvider() as provider:
-        running = House(tmp_path, provider).open()
+    with running_house(tmp_path) as running:
         yield running
-        running.close()
 
 
 def _refused(house: House, told: str) -> Mapping[str, Any]:
@@ -211,6 +209,35 @@ def test_a_key_that_the_provider_withdrew_is_believed_for_ten_minutes_at_most(ho
     now = int(house.clock().timestamp())
     with pytest.raises(Refused):
         house.show_token(house.token(iat=now, exp=now + 60))
+
+
+def test_a_file_of_one_provider_goes_on(house: House) -> None:
+    said = {"issuer": house.provider.issuer, "client_id": CLIENT, "organisation_claim": "org", "role_claim": "roles"}
+    (house.home / oidc.FILE).write_text(json.dumps(said))
+    assert house.show_token(house.token())
+
+
+def test_the_country_that_a_provider_attests_is_in_both_certificates(house: House) -> None:
+    house.trust(country_claim="address.country", countries={"Germany": "DE"})
+    made = house.show_token(house.token(address={"country": "Germany"}))
+    for certificate in (made.tls_chain_pem, made.signer(house.keys()).chain[0]):
+        peer = identify(certificate, house.authority.trust(), house.clock())
+        assert peer.standing == Standing("bank", "researcher", "DE")
+    assert house.named("login.accepted")[0]["country"] == "DE"
+    assert [one.standing.country for one in house.authority.members()] == ["DE"]
+
+
+def test_a_stated_country_that_differs_from_the_attested_is_refused_and_nothing_is_kept(house: House) -> None:
+    house.trust(country="GB")
+    with pytest.raises(ConfigError, match=r"claims DE, and the authority attests GB; country = GB, or"):
+        house.show_token(house.token())
+    assert not (house.root / "rosa-certs").exists()
+    made = house.show(LoginProof(id_token=house.token()), country="GB")
+    assert made.standing.country == "GB"
+
+
+def test_without_a_country_at_the_provider_what_is_stated_stands(house: House) -> None:
+    assert house.show(LoginProof(id_token=house.token()), country="JP").standing.country == ""
 
 
 def test_a_provider_that_is_away_lets_nobody_in_and_that_is_recorded(house: House) -> None:

@@ -2,19 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from federation import web
 from inbond.errors import Unreachable
 from policies.errors import InvalidInput
+from tests.support.certificate import self_signed
 from tests.support.provider import LocalProvider
 
 DISCOVERY = "/realm/.well-known/openid-configuration"
@@ -26,31 +21,6 @@ def provider() -> Iterator[LocalProvider]:
         yield running
 
 
-def _certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]:
-    """A self-signed server certificate and its key, as files."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.2"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = (folder / "server.pem", folder / "server.key")
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    files[1].write_bytes(key.private_bytes(*private))
-    return files
-
-
 def test_the_description_of_the_issuer_is_read(provider: LocalProvider) -> None:
     found = web.discover(provider.issuer)
     assert web.endpoint(found, "jwks_uri", provider.issuer) == f"{provider.issuer}/keys"
@@ -59,7 +29,7 @@ def test_the_description_of_the_issuer_is_read(provider: LocalProvider) -> None:
 def test_a_certificate_that_this_system_does_not_trust_is_no_provider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = _certificate(tmp_path)
+    files = self_signed(tmp_path)
     with LocalProvider(files) as secure:
         with pytest.raises(Unreachable, match="certificate that this system trusts"):
             web.discover(secure.issuer)
@@ -69,7 +39,7 @@ def test_a_certificate_that_this_system_does_not_trust_is_no_provider(
 
 
 def test_a_certificate_for_another_host_is_no_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = _certificate(tmp_path, "login.bank.example")
+    files = self_signed(tmp_path, "login.bank.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
     with LocalProvider(files) as secure, pytest.raises(Unreachable):
         web.discover(secure.issuer)

@@ -37,7 +37,9 @@ EXEMPT = {
     **dict.fromkeys(("agreement list", "agreement show", "record list", "law counters", "law duties"), LOOKS),
     **dict.fromkeys(("law breach list", "law breach show"), LOOKS),
     **dict.fromkeys(("audit list", "audit show", "audit verify", "audit export"), LOOKS),
-    **dict.fromkeys(("ca status", "ca list", "ca account list", "ca oidc show", "ca oidc check"), LOOKS),
+    **dict.fromkeys(
+        ("ca status", "ca list", "ca account list", "ca oidc list", "ca oidc show", "ca oidc check"), LOOKS
+    ),
 }
 COMMANDS = {" ".join(path): leaf for path, leaf in LEAVES}
 LOOKING = sorted(

@@ -109,8 +109,8 @@ def test_errors_repeat_no_claim() -> None:
     [
         ({"organisation": "bank"}, "one of them"),
         ({"organisation_claim": ""}, "one of them"),
-        ({"organisation_claim": "", "organisation": "Bank"}, "no organisation's name"),
-        ({"organisations": {"x": "No Name"}}, "no organisation's name"),
+        ({"organisation_claim": "", "organisation": "Bank"}, "not an organisation's name"),
+        ({"organisations": {"x": "No Name"}}, "not an organisation's name"),
         ({"organisation_claim": "", "organisation": "bank", "organisations": {"x": "bank"}}, "without a claim"),
         ({"roles": {"x": "king"}}, "roles"),
         ({"binding": "none"}, "binding"),
@@ -167,3 +167,53 @@ def test_base64url_has_one_spelling(text: str) -> None:
     with pytest.raises(InvalidIdentity, match="base64url"):
         decode(text, "x")
     assert decode(encode(b"\xfb\xff"), "x") == b"\xfb\xff"
+
+
+@pytest.mark.parametrize(
+    ("setting", "claims", "country"),
+    [
+        ({}, {"country": "DE"}, ""),
+        ({"country": "DE"}, {"country": "GB"}, "DE"),
+        ({"country_claim": "country"}, {"country": "GB"}, "GB"),
+        (
+            {"country_claim": "address.country", "countries": {"Germany": "DE"}},
+            {"address": {"country": "Germany"}},
+            "DE",
+        ),
+        ({"country_claim": "org", "countries": {"bank": "LU"}}, {}, "LU"),
+    ],
+)
+def test_a_provider_attests_a_country_by_claim_or_for_everybody_or_not_at_all(
+    setting: dict[str, Any], claims: dict[str, Any], country: str
+) -> None:
+    assert mapped(_provider(**setting), {**ROSA, **claims}, DOMAIN)[1] == Standing("bank", "researcher", country)
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({}, "claim country: maps to nothing"),
+        ({"country": ["DE", "GB"]}, "maps to 2 things"),
+        ({"country": "Germany"}, "no name here"),
+        ({"country": "de"}, "no name here"),
+        ({"country": "EU"}, "no name here"),
+        ({"country": 49}, "maps to nothing"),
+    ],
+)
+def test_who_is_in_no_country_or_in_two_is_nobody(claims: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidIdentity, match=told):
+        mapped(_provider(country_claim="country"), {**ROSA, **claims}, DOMAIN)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"country": "Germany"}, "not a country"),
+        ({"country": "DE", "country_claim": "country"}, "give one of them"),
+        ({"countries": {"Germany": "DE"}}, "give `country_claim`"),
+        ({"country_claim": "country", "countries": {"Germany": "D"}}, "not a country"),
+    ],
+)
+def test_a_setting_of_countries_that_makes_no_sense_is_refused(setting: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        _provider(**setting)

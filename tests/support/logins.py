@@ -1,6 +1,7 @@
 """An authority with accounts and a trusted provider on this machine, and people who log in over real TLS."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 from federation.accounts import Accounts
 from federation.authority import Authority, Serving, serve
 from federation.logins import Logins
-from federation.oidc import write_provider
+from federation.oidc import write_providers
 from inbond.credentials import Credentials
 from inbond.enrolment import LoginProof, login
 from inbond.keystore import KeyStore, Unlock
 from policies.certificates import key_binding
 from policies.identity import SpiffeId
 from policies.provider import Provider
+from policies.providers import SOLE, Providers
 from tests.support.provider import CLIENT, LocalProvider
 
 DOMAIN = "acme.test"
@@ -77,7 +79,7 @@ class House:
     def trust(self, **changes: Any) -> None:
         """Trust the provider on these terms."""
         said = {"issuer": self.provider.issuer, "client_id": CLIENT, "organisation_claim": "org", "role_claim": "roles"}
-        write_provider(self.home, Provider(**{**said, **changes}))
+        write_providers(self.home, Providers(providers={SOLE: Provider(**{**said, **changes})}))
 
     def keys(self, name: str = "rosa") -> KeyStore:
         """A machine's own keys, the same for one name."""
@@ -95,8 +97,8 @@ class House:
         kept = {name: value for name, value in {**claims, **changes}.items() if value is not None}
         return self.provider.signing.sign(kept, algorithm)
 
-    def show(self, proof: LoginProof, name: str = "rosa", machine: str = "rosa") -> Credentials:
-        """Log in over the wire as `user/<name>` with the keys of `machine`."""
+    def show(self, proof: LoginProof, name: str = "rosa", machine: str = "rosa", country: str = "DE") -> Credentials:
+        """Log in over the wire as `user/<name>` with the keys of `machine`, which states to be in `country`."""
         return login(
             SpiffeId(DOMAIN, f"/user/{name}"),
             proof,
@@ -105,6 +107,7 @@ class House:
             trust=self.authority.trust(),
             enrol_address=f"127.0.0.1:{self.serving.enrol_port}",
             authority_address=f"127.0.0.1:{self.serving.port}",
+            country=country,
             clock=self.clock,
         )
 
@@ -115,3 +118,14 @@ class House:
     def named(self, event: str) -> list[Mapping[str, Any]]:
         """The details of every event of one name."""
         return [details for name, details in self.events if name == event]
+
+
+@contextmanager
+def running_house(root: Path) -> Iterator[House]:
+    """A house that serves, beside its provider."""
+    with LocalProvider() as provider:
+        house = House(root, provider).open()
+        try:
+            yield house
+        finally:
+            house.close()

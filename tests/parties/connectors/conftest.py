@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.parties.connectors.server import VARIABLE, NoServer, Server
+from tests.support.servers import NotInstalled, left_out
 
 pytest.register_assert_rewrite("parties.connectors.testing")
 PASSWORD = "s3cret-of-the-reader"
@@ -29,6 +30,8 @@ def server() -> Iterator[Server]:
     else:
         try:
             found = Server.start()
+        except NotInstalled as error:
+            left_out(error)
         except NoServer as error:
             pytest.fail(str(error), pytrace=False)
     try:

@@ -22,20 +22,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.servers import NotInstalled
+
 VARIABLE = "INBOND_TEST_POSTGRES"
 ADMIN = "admin"
 
 
 class NoServer(Exception):
-    """PostgreSQL is not installed, or does not start."""
+    """PostgreSQL does not start."""
 
 
 def binaries() -> Path:
-    """The folder of initdb and pg_ctl; raises NoServer that says how to get them."""
+    """The folder of initdb and pg_ctl; raises NotInstalled that says how to get them."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     path = str(found[-1]) if found else shutil.which("initdb")
     if path is None:
-        raise NoServer("PostgreSQL's server is not installed; run .ci/postgres, or pytest -m 'not postgres'")
+        raise NotInstalled("PostgreSQL's server is not installed; run .ci/postgres")
     return Path(path).resolve().parent
 
 
@@ -160,7 +162,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             sys.stderr.write("usage: python -m tests.parties.connectors.server start | stop FOLDER\n")
             return 2
-    except NoServer as error:
+    except (NoServer, NotInstalled) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
