@@ -109,11 +109,12 @@ def test_a_party_that_stays_away_fails_the_job_by_name(world: World, rosa: Resea
         world.restart(COORDINATOR)
     followed = Followed(rosa, long_training(rounds=60))
     followed.step("train", 1)
+    runner = children(world.pid(COORDINATOR))
     world.kill("p2")
     reason = followed.state("failed", 30)["reason"]
     assert reason == "party p2 stayed away for more than 5 s"
     eventually(lambda: not children(world.pid("p1"), "parties.worker"), "p1's worker lives on after the job")
-    eventually(lambda: not children(world.pid(COORDINATOR)), "the runner lives on after the job")
+    eventually(lambda: not alive(runner), "the runner lives on after the job")
     world.restart("p2")
     world.wait_links()
     world.verify()
@@ -126,10 +127,12 @@ def test_cancel_ends_the_workers_at_once_and_leaves_evidence(world: World, rosa:
     followed.step("train", 1)
     workers = {one for party in FIRMS for one in children(world.pid(party), "parties.worker")}
     assert len(workers) == len(FIRMS)
+    runner = children(world.pid(COORDINATOR))
+    assert len(runner) == 1, "the next job's gets ready when this one has ended"
     view = rosa.cancel(followed.job)
     assert view.state == "cancelled"
     eventually(lambda: not alive(workers), "workers live on after the cancel", 3)
-    eventually(lambda: not children(world.pid(COORDINATOR)), "the runner lives on after the cancel", 3)
+    eventually(lambda: not alive(runner), "the runner lives on after the cancel", 3)
     for name in FIRMS:
         eventually(
             lambda name=name: "cancelled" in [one.data.get("event") for one in world.entries(name, followed.job)],  # type: ignore[misc]  # mypy cannot infer a lambda's default
