@@ -209,6 +209,7 @@ def query(
             show_explanation(researcher.explain(spec), json)
             return
         job = researcher.submit(spec)
+        researcher.ready()
         _follow(researcher, job, quiet=json)
         _show_result(_fetch(researcher, job, quiet=json), out, force=force, json=json)
 

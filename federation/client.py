@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -120,6 +120,8 @@ class Researcher(AbstractContextManager["Researcher"]):
             raise ConfigError("no coordinator address", where=str(node.home / "inbond.toml"), right=right)
         self._address = address
         self._holders: dict[str, KeyHolder] = {}
+        self._waiting: CipherProcess | None = None
+        self._processes = ExitStack()
         self._channel = tls.channel(address, node.credentials, node.keystore)
         self._stub: Any = control_pb2_grpc.ControlStub(self._channel)  # type: ignore[no-untyped-call]  # generated
 
@@ -140,6 +142,7 @@ class Researcher(AbstractContextManager["Researcher"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._processes.close()
         self._channel.close()
 
     # asking
@@ -298,6 +301,14 @@ class Researcher(AbstractContextManager["Researcher"]):
 
     # results
 
+    def ready(self) -> None:
+        """Start the process that will open the next answer, which takes a while, while its job runs.
+
+        It ends with the thread that called this.
+        """
+        if self._waiting is None:
+            self._waiting = self._processes.enter_context(CipherProcess(PUBLIC_4096))
+
     def wait(self, job: str) -> wire.JobView:
         """Wait for the end of a job; raises Refused, JobFailed with the reason."""
         for _ in self.watch(job):
@@ -325,6 +336,7 @@ class Researcher(AbstractContextManager["Researcher"]):
             right = "submit(query_spec(..)) and wait(job); the parties then have the answer"
             raise ConfigError("the answer does not come here", where="recipients", right=right)
         job = self.submit(spec)
+        self.ready()
         self.wait(job)
         answer = self.result(job)
         if not isinstance(answer, Answer):
@@ -408,9 +420,14 @@ class Researcher(AbstractContextManager["Researcher"]):
     def _answer(self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> Answer:
         query = planned_query(self._spec(job), plan, self._planned_contracts(job, plan))
         nothing = np.zeros(query.shape, np.bool_)
-        with CipherProcess(PUBLIC_4096) as cipher:
+        self.ready()
+        cipher, self._waiting = self._waiting, None
+        assert cipher is not None  # noqa: S101 - for the type checker
+        try:
             cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
             slots = cipher.decrypt(body)
+        finally:
+            cipher.close()
         sums = open_sum(release_spec(query, job, plan, roster, nothing), slots).exact
         table = joint_numbers(query, plan.join, sums)
         hidden = query.suppressed(table, plan.minimum_group)

@@ -7,14 +7,14 @@ the link and back, with every decision and every durable entry of evidence on th
 import time
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from federation.plain import first_model
 from federation.secure_rounds import RESULT, JobFrame
 from inbond.errors import JobFailed
-from inbond.flower import array_of
+from inbond.flower import record_of
 from inbond.records import vector_record
 
 app = ServerApp()
@@ -31,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def _round(grid: Grid, frame: JobFrame, sent: NDArray[np.float32], number: int) -> float:
     """Seconds of one round; raises JobFailed unless every party sends back what it got."""
-    content = RecordDict({"arrays": ArrayRecord({"model": array_of(sent)})})
+    content = RecordDict({"arrays": record_of("model", sent)})
     content["config"] = ConfigRecord({"server-round": number})
     start = time.perf_counter()
     messages = [Message(content, dst_node_id=node, message_type="train") for node in frame.nodes.values()]

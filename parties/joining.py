@@ -102,7 +102,7 @@ class JoinedJob(QueryJob):
         session = session_of(bytes.fromhex(self.roster.digest), *pair)
         return self._layout.terms(session, pairs, self.context.plan.minimum_group)
 
-    def _opened(self, label: str, content: RecordDict, expected: frozenset[str]) -> dict[str, bytearray]:
+    def _opened(self, label: str, content: RecordDict, expected: frozenset[str]) -> dict[str, memoryview]:
         """The mails sealed under `label`, by sender; raises PeerViolation for one of nobody `expected`."""
         senders = {name.removeprefix(FROM) for name in content.array_records}
         if senders - expected:

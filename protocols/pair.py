@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -46,16 +47,16 @@ class PairChannel:
 
     def seal(self, label: str, content: Bytes) -> memoryview:
         """`content` for the peer alone: `OVERHEAD` bytes longer."""
-        nonce, box = self._random(NONCE_BYTES), memoryview(bytearray(len(content) + OVERHEAD))
+        nonce, box = self._random(NONCE_BYTES), np.empty(len(content) + OVERHEAD, np.uint8).data  # bytearray sets zeros
         box[:NONCE_BYTES] = nonce
         self._out.encrypt_into(nonce, content, label.encode(), box[NONCE_BYTES:])
         return box
 
-    def open(self, label: str, box: Bytes) -> bytearray:
+    def open(self, label: str, box: Bytes) -> memoryview:
         """The content of a box that the peer sealed under `label`; raises PeerViolation for any other."""
         if len(box) < OVERHEAD:
             raise PeerViolation("a box is too short", where=self._peer, right="send it whole")
-        whole, content = memoryview(box), bytearray(len(box) - OVERHEAD)
+        whole, content = memoryview(box), np.empty(len(box) - OVERHEAD, np.uint8).data
         try:
             self._in.decrypt_into(bytes(whole[:NONCE_BYTES]), whole[NONCE_BYTES:], label.encode(), content)
         except InvalidTag:

@@ -7,11 +7,11 @@ agent, which clips, masks and encrypts it: nothing here can reach another party.
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from inbond.flower import array_of
+from inbond.flower import record_of
 from inbond.records import vector, vectors, view
 from parties.apps.view import job_settings, job_view
 from parties.recipes.base import LocalTask, Recipe
@@ -83,7 +83,7 @@ def baselines(message: Message, context: Context) -> Message:
 def initial(message: Message, context: Context) -> Message:
     """The first model of a plain job."""
     task = _begun(context)
-    return Message(RecordDict({"arrays": ArrayRecord({"model": array_of(task.initial())})}), reply_to=message)
+    return Message(RecordDict({"arrays": record_of("model", task.initial())}), reply_to=message)
 
 
 @app.train("plain")
@@ -93,7 +93,7 @@ def train_plain(message: Message, context: Context) -> Message:
     content = message.content
     round_ = int(str(content.config_records["config"]["server-round"]))
     trained = task.train(_model(content), round_)
-    reply = RecordDict({"arrays": ArrayRecord({"model": array_of(trained)})})
+    reply = RecordDict({"arrays": record_of("model", trained)})
     reply["metrics"] = MetricRecord({"num-examples": task.examples})
     return Message(reply, reply_to=message)
 

@@ -75,6 +75,11 @@ class CipherProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        del kind, error, trace
+        self.close()
+
+    def close(self) -> None:
+        """End the child and forget its keys; may be called again."""
         self._stop()
         self._keys.clear()
 

@@ -7,7 +7,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from inbond.errors import InbondError
-from inbond.flower import array_of
+from inbond.flower import record_of
 from inbond.messages import Buffer
 
 Vector = NDArray[Any]
@@ -23,7 +23,7 @@ class BadContent(InbondError):
 
 def vector_record(array: Vector) -> ArrayRecord:
     """One array as a record, over the array's own memory: do not change it afterwards."""
-    return ArrayRecord({FIELD: array_of(array)})
+    return record_of(FIELD, array)
 
 
 def blob_record(blob: Buffer) -> ArrayRecord:

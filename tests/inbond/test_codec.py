@@ -15,6 +15,7 @@ from inbond import codec
 from inbond.errors import InbondError
 from inbond.framing import Incoming
 from inbond.messages import PeerViolation, Reply, Request, request_id
+from inbond.records import blob_record
 from inbond.v1 import link_pb2, records_pb2
 
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -75,6 +76,9 @@ def test_encoding_does_not_copy_arrays() -> None:
     part = codec.encode(RecordDict({"a": ArrayRecord({"x": array})}))[1]
     assert isinstance(part, memoryview)
     assert part.obj is array.data
+    sealed = np.ones(1000, np.uint8)
+    parts = codec.encode(RecordDict({"a": blob_record(sealed.data)}))
+    assert np.shares_memory(np.frombuffer(parts[1], np.uint8), sealed)
 
 
 def test_a_decoded_array_works_where_flower_wants_its_own() -> None:
