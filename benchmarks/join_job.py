@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from federation.client import Researcher
 
 PEER = "the bare protocol between two processes"
 GOAL = "<= 1.2"
+STARTED = 3.0  # seconds after which all processes that wait for a job are up
 COUNTS = 2  # value columns of the query that count: rows, and rows whose amount is known
 PURPOSE = "dpv:FraudPreventionAndDetection"
 SQL = (
@@ -64,22 +66,24 @@ def run(sizes: Sequence[int] | None = None) -> list[Row]:
 
 
 def _row(size: int) -> Row:
-    bare = join.bare("ot", size, COUNTS).seconds
-    with tempfile.TemporaryDirectory() as folder:
-        job = _job(Path(folder), size)
-    ratio, note = job / bare, f"{job:.1f} s the job, {bare:.1f} s the protocol"
+    pairs = [(_job(size), join.bare("ot", size, COUNTS).seconds) for _ in range(join.PASSES)]
+    job, bare = (median(seconds) for seconds in zip(*pairs, strict=True))
+    ratio, note = job / bare, f"{job:.1f} s the job, {bare:.1f} s the protocol, medians of {join.PASSES} in turn"
     goal = GOAL if size == join.SIZES[0] else "none"
     return Row(f"job_over_protocol_ratio_{label(size)}", "x", ratio, PEER, 1.0, ratio, goal, note)
 
 
-def _job(root: Path, size: int) -> float:
+def _job(size: int) -> float:
     """Seconds of the job, whose answer is checked."""
-    members = [_merchant(root, size), _firm(root, size), Member("rosa", "GB", user=True)]
-    with Consortium(root / "nodes", members) as consortium:
-        consortium.make()
-        consortium.start()
-        with consortium.researcher() as researcher:
-            return _asked(researcher, size)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        members = [_merchant(root, size), _firm(root, size), Member("rosa", "GB", user=True)]
+        with Consortium(root / "nodes", members) as consortium:
+            consortium.make()
+            consortium.start()
+            time.sleep(STARTED)
+            with consortium.researcher() as researcher:
+                return _asked(researcher, size)
 
 
 def _asked(researcher: Researcher, size: int) -> float:

@@ -140,7 +140,7 @@ class JobManager:
 
     def resume(self) -> None:
         """Take up what a stop or a kill interrupted, and be ready for the next job."""
-        self._spare.ready()
+        self._spare.ready_soon()
         for row in self._store.jobs(states=LIVE, limit=MAX_LIVE):
             state = advance(JobState(row.state), JobEvent.INTERRUPT)
             self._store.change(row.id, state=state)
@@ -372,7 +372,7 @@ class JobManager:
         finally:
             with self._lock:
                 self._running.pop(job, None)
-            self._spare.ready()
+            self._spare.ready_soon()
 
     def _start_runner(self, job: str, running: Running, verdicts: Mapping[str, str]) -> RunnerProcess:
         spec, plan = running.order.spec, running.plan

@@ -74,7 +74,7 @@ class Agent:
         self.node.record(EntryType.NODE, data={"event": "started", "datasets": sorted(self.catalogue.contracts)})
         self._life("connecting")
         self.upkeep.start()
-        self.jobs.ready()
+        self.jobs.ready_soon()
         try:
             self.link.run()
         finally:

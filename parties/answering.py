@@ -49,13 +49,11 @@ class QueryJob(SecureJob):
         self._shape, self._counts = table_shape(self.query, context.plan.join), list(self.query.counts)
         self.steps |= {"query.count": self._count, "query.release": self._release}
 
-    def _start(self, round_: int, content: RecordDict) -> RecordDict:
-        """The start step; the processes of the later steps get ready while the engines read."""
-        reply = super()._start(round_, content)
+    def begin(self) -> None:
+        """The processes of the later steps get ready."""
         self.shared_key.ready()
         if not self.context.plan.answered():
             self.owners_key.ready()
-        return reply
 
     def count_spec(self) -> SumSpec:
         """The sum of all group counts and of the groups that are left out, under the parties' own key."""

@@ -82,11 +82,11 @@ class Jobs:
         self._live: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def ready(self) -> None:
-        """Have a process waiting for the next join, where a contract lets columns be join keys."""
+    def ready_soon(self) -> None:
+        """Have a process waiting for the next join in a while, where a contract lets columns be join keys."""
         contracts = self._catalogue.contracts.values()
         if any(Use.JOIN in column.uses for contract in contracts for column in contract.columns.values()):
-            self._spare.ready()
+            self._spare.ready_soon()
 
     def get(self, job: str) -> Job:
         """The live job; raises RefusedError for one that was never admitted here or has ended."""
@@ -111,7 +111,7 @@ class Jobs:
         if live is not None:
             live.steps.close()
             self._store.summarise(job, live.totals)
-            self.ready()
+            self.ready_soon()
         if known:
             self._store.forget_bodies(job)
         return known

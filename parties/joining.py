@@ -9,6 +9,7 @@ stops in mid-join cannot go on with it.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from flwr.app import RecordDict
@@ -49,6 +50,7 @@ class JoinedJob(QueryJob):
         self._attribute = self._own.number == join.attributes
         self.correspondents = frozenset(self.query.sides[1 - self._own.number].owners)
         self._process: JoinProcess | None = None
+        self._ready: Future[JoinProcess] | None = None
         self._rows: tuple[Keyed, Rows] | None = None
         self._committed: set[str] = set()
         self.steps["query.join"] = self._join
@@ -61,7 +63,7 @@ class JoinedJob(QueryJob):
     def _join(self, round_: int, content: RecordDict) -> RecordDict:
         if round_ == 1:
             self.confirm(content)
-            self._begin()
+            self._process = self._opening().result()
         if self._process is None:
             right = "submit the job again"
             raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
@@ -84,8 +86,20 @@ class JoinedJob(QueryJob):
             facts = Facts(peer, found, self._layout.value_ranges, self._own_contracts())
             self.context.openings.commit(self.context, facts, None if self._attribute else sent)
 
-    def _begin(self) -> None:
-        """Run this party's fragment and open a role for every counterpart."""
+    def begin(self) -> None:
+        """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster."""
+        self._opening()
+        super().begin()
+
+    def _opening(self) -> Future[JoinProcess]:
+        """The process with a role for every counterpart, once this party's fragment was run."""
+        if self._ready is None:
+            reading = ThreadPoolExecutor(1, "join")
+            self._ready = reading.submit(self._open)
+            reading.shutdown(wait=False)
+        return self._ready
+
+    def _open(self) -> JoinProcess:
         context = self.context
         process = context.start_join()  # it may still get ready while the engine reads
         self.processes.callback(process.kill)
@@ -94,7 +108,8 @@ class JoinedJob(QueryJob):
         keys, values = (rows.keys, rows.values) if self._attribute else self._layout.value_columns(rows)
         for peer in sorted(self.correspondents):
             process.open(peer, self._terms(peer), keys, rows.groups if self._attribute else None, values)
-        self._process, self._rows = process, (keyed, rows)
+        self._rows = keyed, rows
+        return process
 
     def _terms(self, peer: str) -> JoinTerms:
         pair = (self.context.me, peer) if self._attribute else (peer, self.context.me)

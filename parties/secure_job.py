@@ -55,11 +55,15 @@ class SecureJob(JobSteps):
             raise PeerViolation("the roster of a job never changes", where="query.start")
         self._roster = self._read(tokens)
         self.context.vault.put("roster", json.dumps(tokens).encode())
+        self.begin()
         key = self.shared_key.make() if self.leads and self.shares_key else None
         token, boxes = self.session.echo(key)
         reply = RecordDict({"roster": settings(echo=[token], readers=sorted(boxes))})
         reply["boxes"] = ConfigRecord(dict(boxes))
         return reply
+
+    def begin(self) -> None:
+        """All parties' verdicts permit: what a job may do at home while the roster goes round and a key is made."""
 
     def _read(self, tokens: list[str]) -> Roster:
         return read_roster(tokens, self.context.job, self.context.plan, self.context.trust(), self.context.clock())

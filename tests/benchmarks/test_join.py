@@ -28,7 +28,7 @@ def test_a_whole_job_is_measured_beside_its_protocol(monkeypatch: pytest.MonkeyP
 
 def test_the_goals_stand_at_a_million_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "bare", lambda _engine, _size, _counts=1: Figures(1.0, 2.0, 3.0))
-    monkeypatch.setattr(join_job, "_job", lambda _root, _size: 1.5)
+    monkeypatch.setattr(join_job, "_job", lambda _size: 1.5)
     assert [(row.metric, row.goal) for row in [*join.run(), *join_job.run()]] == [
         ("join_sum_s_1M_20g", "<= 15"),
         ("join_hidden_s_1M_20g", "<= 210"),

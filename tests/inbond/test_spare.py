@@ -1,5 +1,6 @@
 """A child that waits: taken once, replaced when it died, gone when its owner closes."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def test_the_one_that_waits_is_taken_and_none_is_handed_out_twice(spare: Spare, 
     first, second = spare.take(), spare.take()
     assert (first, second) == (started[0], started[1])
     assert first.alive()
+
+
+def test_one_is_ready_in_a_while_and_none_once_its_owner_closed(
+    spare: Spare, started: list[Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inbond.spare.QUIET", 0.05)
+    spare.ready_soon()
+    deadline = time.monotonic() + 20
+    while not started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert spare.take() is started[0]
+    spare.ready_soon()
+    spare.close()
+    time.sleep(0.2)
+    assert len(started) == 1
 
 
 def test_one_that_died_while_it_waited_is_not_handed_out(spare: Spare, started: list[Child]) -> None:
