@@ -213,19 +213,20 @@ def facts_of(
     """The facts of a transfer that `records` establish on the day `at`; everything else is left out.
 
     A transfer assessment counts for its destination (`dst`) only, evidence of anonymity for its dataset and kind of
-    object (`release`) only. A transfer rests on one tool: where several hold, `mechanism` says on which; without it
-    the fact is left out. Where several records speak of one fact, the worst of them counts.
+    object (`release`) only. A transfer rests on every tool that holds, for each regime looks for its own; where
+    `mechanism` names one, on that alone. Where several records speak of one fact, the worst of them counts.
     """
     held = _holding(records, exporter, recipient, at)
     tools = [one for one in held if isinstance(one, Tool)]
     certificates = [one for one in held if isinstance(one, Certification)]
-    chosen = {one.mechanism for one in tools if mechanism in {None, one.mechanism}}
-    dated: list[tuple[str, _Evidence]] = [(one.mechanism, one) for one in tools if chosen == {one.mechanism}]
+    chosen = sorted({one.mechanism for one in tools if mechanism in {None, one.mechanism}})
+    dated: list[tuple[str, _Evidence]] = [(one.mechanism, one) for one in tools if one.mechanism in chosen]
     dated += [(one.scheme, one) for one in certificates]
     assessments = [one for one in held if isinstance(one, TransferAssessment) and one.destination == dst]
     found: dict[str, Any] = {}
-    if len(chosen) == 1:
-        found["mechanism"] = next(iter(chosen))
+    if chosen:
+        found["mechanism"], *further = chosen
+        found |= {"further_mechanisms": further} if further else {}
     if certificates:
         found["recipient_certs"] = sorted({one.scheme for one in certificates})
     if dated:

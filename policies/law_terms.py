@@ -24,10 +24,11 @@ FROM_THE_PLAN = frozenset({
     "output_kind", "key_holder", "recipient_can_decrypt", "dp", "secure_aggregation", "n_clients",
 })  # fmt: skip
 FROM_RECORDS = frozenset({
-    "recipient_certs", "tool_since", "tool_until", "tia", "pipia_done", "anon_test", "min_cell_k", "top2_share",
+    "recipient_certs", "further_mechanisms", "tool_since", "tool_until", "tia", "pipia_done", "anon_test", "min_cell_k",
+    "top2_share",
 })  # fmt: skip
 RECORDED_TOOLS = frozenset(get_args(Mechanism))
-"""Transfer tools that hold by a record only; a contract that names one says which of several records it rests on."""
+"""Transfer tools that hold by a record only; a contract that names one rests on that alone, where several hold."""
 
 
 class LawTerms(Value):

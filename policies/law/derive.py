@@ -133,6 +133,9 @@ def _in_scope(sheet: Sheet, fact: str, value: object, day: date) -> bool:
     return sheet.has(fact, (value,)) and in_time(sheet, str(value), day)
 
 
+MECHANISM, FURTHER = "mechanism", "further_mechanisms"
+
+
 def tools(rows: tuple[ToolRow, ...], sheet: Sheet, day: date, lists: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     """The kinds of tools and grounds that the transfer has by `rows` in force on `day`; an expired one is absent."""
     return tuple(sorted({row.kind for row in rows if _tool_held(row, sheet, day, lists)}))
@@ -144,6 +147,8 @@ def _tool_held(row: ToolRow, sheet: Sheet, day: date, lists: Mapping[str, frozen
     for fact, wanted in row.when.items():
         value = sheet[fact]
         held = value if isinstance(value, tuple) else (value,)
+        if fact == MECHANISM:
+            held += sheet[FURTHER]
         if not any(one in wanted and in_time(sheet, str(one), day, row.years) for one in held):
             return False
     return True

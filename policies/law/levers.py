@@ -14,7 +14,7 @@ from typing import Any
 
 from policies.errors import InvalidInput
 from policies.law.decision import LawDecision
-from policies.law.derive import needed_k, released, safe_delta
+from policies.law.derive import FURTHER, MECHANISM, needed_k, released, safe_delta
 from policies.law.law import Law, Question
 from policies.law.tables import Lever
 
@@ -145,7 +145,7 @@ def _lawful(law: Law, facts: Mapping[str, Any], chosen: Sequence[_Move]) -> Chan
     """The change that these levers make together, where it is lawful."""
     if any(_contradict(one, other) for one, other in combinations(chosen, 2)):
         return None
-    changes = {name: value for move in chosen for name, value in move.facts.items()}
+    changes = _together(chosen)
     if not law.judge({**facts, **changes}).permitted:
         return None
     needed = _reduced(law, facts, changes)
@@ -158,9 +158,23 @@ def _lawful(law: Law, facts: Mapping[str, Any], chosen: Sequence[_Move]) -> Chan
     )
 
 
+def _together(chosen: Sequence[_Move]) -> dict[str, Any]:
+    """What several levers set; tools add up, for each regime looks for its own."""
+    changes: dict[str, Any] = {}
+    for name, value in (pair for move in chosen for pair in move.facts.items()):
+        if name == MECHANISM and name in changes and changes[name] != value:
+            changes[FURTHER] = (*changes.get(FURTHER, ()), value)
+        elif name == FURTHER:
+            changes[FURTHER] = tuple(dict.fromkeys((*changes.get(FURTHER, ()), *value)))
+        else:
+            changes[name] = value
+    return changes
+
+
 def _contradict(one: _Move, other: _Move) -> bool:
     """Whether two levers set a fact to different values."""
-    return any(name in other.facts and other.facts[name] != value for name, value in one.facts.items())
+    both = one.facts.keys() & other.facts.keys() - {MECHANISM, FURTHER}
+    return any(one.facts[name] != other.facts[name] for name in both)
 
 
 def _reduced(law: Law, facts: Mapping[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +201,8 @@ def _filled(law: Law, lever: Lever, start: Question) -> _Move:
         "delta": safe_delta(what.subjects, constants),
     }
     facts_set = {name: _value(value, known) for name, value in lever.set.items()}
+    if MECHANISM in facts_set and sheet[MECHANISM] not in {"none", facts_set[MECHANISM]}:
+        facts_set[FURTHER] = (*sheet[FURTHER], facts_set.pop(MECHANISM))  # beside the tool that there is
     return _Move(_said(lever.say, known), facts_set, _said(lever.only_if or "", known))
 
 

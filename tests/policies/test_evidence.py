@@ -105,11 +105,14 @@ def test_evidence_of_anonymity_speaks_of_its_release_and_the_worst_counts() -> N
     assert facts(record(ANON), failed, release=TABLE) == {"anon_test": "fail", "min_cell_k": 12, "top2_share": 0.9}
 
 
-def test_of_several_tools_one_is_chosen_or_none_is_stated() -> None:
+def test_all_tools_that_hold_count_or_the_one_that_is_chosen() -> None:
     both = (record(SCC), record(BCR))
     assert mechanisms_of(both, "merchant-de", "bank-us", DAY) == ("bcr", "scc_m1")
-    assert facts(*both) == {}
+    assert facts(*both)["mechanism"] == "bcr"
+    assert facts(*both)["further_mechanisms"] == ["scc_m1"]
+    assert facts(*both)["tool_since"].keys() == {"bcr", "scc_m1"}
     assert facts(*both, mechanism="bcr")["mechanism"] == "bcr"
+    assert "further_mechanisms" not in facts(*both, mechanism="bcr")
     assert facts(*both, mechanism="bcr")["tool_since"] == {"bcr": "2026-01-01"}
     assert facts(*both, mechanism="idta") == {}
 

@@ -43,7 +43,14 @@ def test_all_golden_cases_are_there() -> None:
 
 @pytest.mark.parametrize("scenario", CASES, ids=lambda one: one.id)
 @pytest.mark.parametrize(
-    "less", [{"mechanism": "none"}, {"tia": "none"}, {"recipient_certs": []}, {"notice_given": False}]
+    "less",
+    [
+        {"mechanism": "none"},
+        {"further_mechanisms": []},
+        {"tia": "none"},
+        {"recipient_certs": []},
+        {"notice_given": False},
+    ],
 )
 def test_taking_a_ground_away_never_permits_more(law: Law, scenario: Scenario, less: dict[str, object]) -> None:
     before, after = law.judge(scenario.facts), law.judge({**scenario.facts, **less})

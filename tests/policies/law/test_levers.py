@@ -37,6 +37,19 @@ def test_no_part_of_a_change_can_be_spared(law: Law, scenario: Scenario) -> None
             assert not law.judge({**scenario.facts, **rest}).permitted, (change.sentence(), spared)
 
 
+def test_a_tool_that_is_missing_comes_beside_the_one_that_is_there(law: Law) -> None:
+    facts = next(one.facts for one in CASES if one.id == "Gc42")
+    found = {change.says: dict(change.facts) for change in smallest_changes(law, facts)}
+    assert found[("an International Data Transfer Agreement",)] == {"further_mechanisms": ("idta",)}
+    none = {**facts, "mechanism": "none"}
+    both = {frozenset(change.says): dict(change.facts) for change in smallest_changes(law, none, limit=99)}
+    tools = {"standard contractual clauses of module 1", "an International Data Transfer Agreement"}
+    assert both[frozenset(tools)] in (
+        {"mechanism": "scc_m1", "further_mechanisms": ("idta",)},
+        {"mechanism": "idta", "further_mechanisms": ("scc_m1",)},
+    )
+
+
 def test_a_permitted_transfer_needs_no_change(law: Law) -> None:
     permitted = next(one for one in CASES if one.expected == "permit")
     assert smallest_changes(law, permitted.facts) == ()

@@ -130,6 +130,8 @@ def test_the_word_of_a_contract_is_no_transfer_tool(law: Law) -> None:
     tool = {"kind": "tool", "exporter": "p1", "recipients": ["p2"]}
     both = (record(**tool, mechanism="bcr"), record(**tool, mechanism="scc_m1", annexes="v1"))
     assert facts(law, transfer, made, *both, law=stated)["mechanism"] == "scc_m1", "but it may say which of several"
+    every = facts(law, transfer, made, *both)
+    assert (every["mechanism"], every["further_mechanisms"]) == ("bcr", ["scc_m1"]), "each regime looks for its own"
     ground = {"facts": {"mechanism": "art49_consent"}}
     assert facts(law, transfer, made, law=ground)["mechanism"] == "art49_consent", "a ground has no document"
 
