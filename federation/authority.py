@@ -10,33 +10,21 @@ import hashlib
 import json
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import grpc
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
 from sqlalchemy import (
-    Column,
     Connection,
-    Float,
-    Integer,
-    MetaData,
     Row,
-    String,
-    Table,
-    Text,
     create_engine,
     delete,
     event,
@@ -47,8 +35,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from compliance.errors import ComplianceError
 from federation import login_store
+from federation.authority_tables import authorities, certificates, invitations, members, metadata, revocations, settings
 from federation.login_store import Proven
 from inbond import tls
 from inbond.credentials import Credentials
@@ -62,10 +50,9 @@ from inbond.enrolment import (
     sign_bundle,
     utc_now,
 )
-from inbond.errors import ConfigError, InbondError, Refused
+from inbond.errors import ConfigError, Refused
 from inbond.keystore import KeyStore, Unlock, private_bytes
 from inbond.v1 import authority_pb2 as wire
-from inbond.v1 import authority_pb2_grpc as wire_grpc
 from policies import denylist
 from policies.certificates import (
     MAX_AUTHORITY_DAYS,
@@ -80,69 +67,17 @@ from policies.certificates import (
     to_der,
     to_pem,
 )
-from policies.errors import InvalidIdentity, InvalidInput
 from policies.identity import DenyList, PeerIdentity, SpiffeId, Standing, TrustStore, load_certificate
 
 Record = Callable[[str, Mapping[str, Any]], None]
-Login = Callable[[wire.LoginRequest], "Issued"]
-M = TypeVar("M", bound=Message)
 
 LEAF_LIFETIME = timedelta(hours=8)
 INVITATION_LIFETIME = timedelta(hours=72)
 ROTATION_NOTICE = timedelta(hours=48)  # twice the longest leaf life: every member has renewed and knows the next CA
-ATTEMPTS_PER_MINUTE = 30
-MAX_CALLERS = 4096
-WORKERS = 8
 DATABASE = "authority.db"
 KEYS = "keys"
 
 log = logging.getLogger(__name__)
-metadata = MetaData()
-settings = Table(
-    "settings", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False)
-)
-authorities = Table(
-    "authorities",
-    metadata,
-    Column("number", Integer, primary_key=True),
-    Column("pem", Text, nullable=False),
-    Column("active_from", Float, nullable=False),
-)
-members = Table(
-    "members",
-    metadata,
-    Column("spiffe_id", String(300), primary_key=True),
-    Column("bound", String(64), nullable=False),  # SHA-256 over both public keys
-    Column(
-        "hosts", Text, nullable=False
-    ),  # JSON [[dns], [ips], organisation, role, country]: what its certificates say
-    Column("joined", Float, nullable=False),
-)
-certificates = Table(
-    "certificates",
-    metadata,
-    Column("serial", String(40), primary_key=True),
-    Column("spiffe_id", String(300), nullable=False, index=True),
-    Column("kind", String(8), nullable=False),
-    Column("not_after", Float, nullable=False),
-)
-invitations = Table(
-    "invitations",
-    metadata,
-    Column("key_hash", String(64), primary_key=True),
-    Column("spiffe_id", String(300), nullable=False),
-    Column("hosts", Text, nullable=False),
-    Column("expires", Float, nullable=False),
-    Column("bound", String(64), nullable=True),  # set by the first use: the keys that took the place
-)
-revocations = Table(
-    "revocations",
-    metadata,
-    Column("version", Integer, primary_key=True),
-    Column("target", String(300), nullable=False),  # a SPIFFE ID, or a serial in hex
-    Column("reason", Text, nullable=False),
-    Column("at", Float, nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +101,6 @@ class Member:
 
 def no_record(_event: str, _details: Mapping[str, Any]) -> None:
     """A `record` for whoever keeps no evidence: tests, and reading commands."""
-
-
-def no_login(_request: wire.LoginRequest) -> Issued:
-    """The `login` of an authority that lets people in by invitation only."""
-    raise Refused("nobody logs in here", where="login", right="an invitation")
 
 
 class Authority:
@@ -656,118 +586,6 @@ class Authority:
         )
         if connection.execute(known).first() is None:
             raise ConfigError("nothing to revoke", where=text, right="a member or serial of: inbond ca list")
-
-
-class Limiter:
-    """Attempts per caller and minute; forgets everybody when the minute is over."""
-
-    def __init__(self, limit: int, clock: Clock) -> None:
-        self._limit, self._clock = limit, clock
-        self._minute, self._counts = -1, Counter[str]()
-        self._lock = threading.Lock()
-
-    def allow(self, caller: str) -> bool:
-        """Count one attempt of `caller`; False when it had too many, or too many callers came at all."""
-        minute = int(self._clock().timestamp() // 60)
-        with self._lock:
-            if minute != self._minute:
-                self._minute, self._counts = minute, Counter()
-            self._counts[caller] += 1
-            return self._counts[caller] <= self._limit and len(self._counts) <= MAX_CALLERS
-
-
-class AuthorityServicer(wire_grpc.AuthorityServicer):
-    """The authority on the wire. A refused caller learns a status and a fixed word."""
-
-    def __init__(self, authority: Authority, clock: Clock = utc_now, login: Login = no_login) -> None:
-        self._authority, self._clock, self._login = authority, clock, login
-        self._limiter = Limiter(ATTEMPTS_PER_MINUTE, clock)
-
-    def Enrol(self, request: wire.EnrolRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
-        """Certify the holder of an invitation."""
-        self._check_attempts(context)
-        with _refusals(context):
-            tls.check_version(tls.auth_context(context))
-            _check_fields(request)
-            issued = self._authority.enrol(
-                request.invitation, request.tls_request, request.signing_request, request.proof
-            )
-            return self._authority.answer(issued)
-
-    def Login(self, request: wire.LoginRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
-        """Certify a person who logs in."""
-        self._check_attempts(context)
-        with _refusals(context):
-            tls.check_version(tls.auth_context(context))
-            _check_fields(request)
-            return self._authority.answer(self._login(request))
-
-    def Renew(self, request: wire.RenewRequest, context: grpc.ServicerContext) -> wire.Certificates:  # noqa: N802  # gRPC's name
-        """Certify the caller again."""
-        peer = tls.authorise(context, self._authority.trust(), self._clock())
-        with _refusals(context):
-            _check_fields(request)
-            issued = self._authority.renew(peer, request.tls_request, request.signing_request)
-            return self._authority.answer(issued)
-
-    def DenyList(self, request: wire.DenyListRequest, context: grpc.ServicerContext) -> wire.DenyListReply:  # noqa: N802  # gRPC's
-        """The newest deny list; it is signed, and no secret."""
-        with _refusals(context):
-            tls.check_version(tls.auth_context(context))
-            _check_fields(request)
-            return wire.DenyListReply(token=self._authority.denylist_token())
-
-    def _check_attempts(self, context: grpc.ServicerContext) -> None:
-        if not self._limiter.allow(context.peer().rpartition(":")[0]):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attempts")
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A running authority: its gRPC server and the ports that it got."""
-
-    server: grpc.Server
-    enrol_port: int
-    port: int
-
-
-def serve(
-    authority: Authority, enrol_listen: str, listen: str, *, clock: Clock = utc_now, login: Login = no_login
-) -> Serving:
-    """Serve on two `host:port` (port 0: any): enrolment and login without, the rest with client certificates."""
-    server = grpc.server(ThreadPoolExecutor(WORKERS), options=list(tls.SERVER_OPTIONS), maximum_concurrent_rpcs=64)
-    servicer = AuthorityServicer(authority, clock, login)
-    wire_grpc.add_AuthorityServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated code
-    ports = []
-    for where, mutual in ((enrol_listen, False), (listen, True)):
-        credentials = tls.server_credentials(authority.tls_identity, client_certificates=mutual)
-        try:
-            ports.append(server.add_secure_port(where, credentials))
-        except RuntimeError:
-            raise ConfigError("cannot listen", where=where, right="a free host:port of this machine") from None
-    server.start()
-    return Serving(server, ports[0], ports[1])
-
-
-@contextmanager
-def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn our refusals into a status and a fixed word; the reason goes to our log."""
-    try:
-        yield
-    except Refused as error:
-        log.warning("refused %s: %s", context.peer(), error)
-        context.abort(grpc.StatusCode.PERMISSION_DENIED, tls.FORBIDDEN)
-    except (InvalidIdentity, InvalidInput) as error:
-        log.warning("refused %s: %s", context.peer(), error)
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a valid request")
-    except (InbondError, ComplianceError, SQLAlchemyError) as error:
-        log.warning("cannot answer %s: %s", context.peer(), error)
-        context.abort(grpc.StatusCode.UNAVAILABLE, "cannot answer now")
-
-
-def _check_fields(request: Message) -> None:
-    if len(UnknownFieldSet(request)):
-        raise InvalidInput("unknown fields", where=request.DESCRIPTOR.name, right="this version's message")
 
 
 def _check_proof(key: bytes, proof: bytes, text: bytes) -> None:

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from rich.console import Console
 
-from federation.authority import LEAF_LIFETIME, Authority, serve
+from federation.authority import LEAF_LIFETIME, Authority
+from federation.authority_service import serve
 from federation.ca_home import (
     DEFAULT_HOME,
     DEFAULT_UNLOCK,

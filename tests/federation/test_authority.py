@@ -14,8 +14,9 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from federation import authority as module
-from federation.authority import Authority, Limiter, Serving, serve
+from federation import authority_service as module
+from federation.authority import Authority
+from federation.authority_service import Limiter, Serving, serve
 from federation.ca_cli import app
 from inbond import tls
 from inbond.credentials import Credentials

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from federation.accounts import Accounts
-from federation.authority import Authority, Serving, serve
+from federation.authority import Authority
+from federation.authority_service import Serving, serve
 from federation.logins import Logins
 from federation.oidc import write_providers
 from inbond.credentials import Credentials
