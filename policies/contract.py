@@ -19,7 +19,7 @@ from policies.agreement_need import AgreementNeed
 from policies.approval_rule import ApprovalRule
 from policies.audit_terms import AuditTerms
 from policies.canonical import digest
-from policies.document import Value, read_document, validate
+from policies.document import Name, Value, read_document, validate
 from policies.law_terms import LawTerms
 from policies.patterns import Pattern, matches
 from policies.views import FORMS_OF_TYPE, Mask, RowRule, Views
@@ -30,7 +30,6 @@ DEFAULT_MINIMUM_GROUP = 10  # a policy choice after statistical offices' thresho
 DEFAULT_MINIMUM_PARTIES = 3  # below three, a sum shows each party the other one's value
 CENTS = 100
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 Purpose = Annotated[str, Field(pattern=r"^dpv:[A-Z][A-Za-z]{1,62}$", description="a W3C DPV purpose")]

@@ -9,10 +9,10 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.errors import InvalidInput
@@ -23,6 +23,9 @@ MAX_SHOWN = 60
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[int | str, ...]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+"""A column or table, as engines of databases let one be named without quotes."""
 
 
 class Value(BaseModel):

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from policies.canonical import canonical, digest
-from policies.contract import Country, Name, Purpose, Slug
-from policies.document import Value, read_document, validate
+from policies.contract import Country, Purpose, Slug
+from policies.document import Name, Value, read_document, validate
 from policies.errors import InvalidInput
 
 MAX_JOB_CHARACTERS = 64 * 1024

@@ -7,11 +7,11 @@ from records (`policies.evidence`). Neither can be stated here: a statement is n
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from policies.document import Value
+from policies.document import Name, Value
 from policies.law.tables import FactName, PlaceCode
 from policies.mechanisms import Mechanism
 from policies.patterns import Pattern
@@ -43,7 +43,7 @@ class LawTerms(Value):
     organisation: Literal["warehouse", "payment", "merchant"]
     personal: StrictBool = True
     subjects: int = Field(default=0, ge=0, le=10**10)
-    subject: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
+    subject: Name | None = None
     only_consenting: StrictBool = False
     residence: tuple[PlaceCode, ...] = Field(default=(), max_length=250)
     facts: Statements = Field(default_factory=dict, max_length=64)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, field_validator
 
 from policies.canonical import digest
-from policies.contract import Country, Name, Normalisation, Slug, Use
-from policies.document import Value, read_document, validate
+from policies.contract import Country, Normalisation, Slug, Use
+from policies.document import Name, Value, read_document, validate
 from policies.job import MAX_PARTIES, Hex32, Identity
 
 MAX_ITEMS = 8192

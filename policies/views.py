@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
-from policies.document import Value
+from policies.document import Name, Value
 
 Form = Literal["nothing", "day", "month", "year", "prefix", "round"]
 FORMS_OF_TYPE: Mapping[str, tuple[Form, ...]] = {
@@ -30,7 +30,6 @@ TIMES: tuple[Form, ...] = ("day", "month", "year")  # each shows less than the o
 MAX_SIZE = 10**9
 Pattern = Annotated[str, Field(min_length=1, max_length=128)]
 Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=64)]
-ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def stacked(masks: Mapping[str, Cut], more: Mapping[str, Cut]) -> dict[str, Cut]
 class Mask(_For, Cut):
     """A cut of `column`, for whom the rule is about."""
 
-    column: ColumnName
+    column: Name
 
     @property
     def told(self) -> str:
@@ -129,7 +128,7 @@ class Mask(_For, Cut):
 class RowRule(_For):
     """Rows are read where `column` has one of the values of `only`, or none of those of `without`."""
 
-    column: ColumnName
+    column: Name
     only: tuple[StrictInt | StrictStr, ...] | None = Field(default=None, min_length=1, max_length=4096)
     without: tuple[StrictInt | StrictStr, ...] | None = Field(default=None, min_length=1, max_length=4096)
 
