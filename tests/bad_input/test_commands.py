@@ -420,7 +420,7 @@ CONTRACTS = [
     (CONTRACT.replace("orders.parquet", "inbond.toml").encode(), "inbond.toml"),
     (CONTRACT.replace("kind: parquet", "kind: excel").encode(), "kind"),
     (CONTRACT.replace("minimum_group: 5", "minimum_group: 0").encode(), "minimum_group"),
-    (CONTRACT.replace("expires: 2027-01-31", "expires: someday").encode(), "expires"),
+    (CONTRACT.replace("expires: 2036-01-31", "expires: someday").encode(), "expires"),
     (CONTRACT.replace("jurisdiction: DE", "jurisdiction: EU1").encode(), "jurisdiction"),
     (CONTRACT.replace("purposes: [dpv:Fraud", "purposes: [Fraud").encode(), "purposes"),
     (CONTRACT.replace("class: public", "class: secret").encode(), "class"),

@@ -118,7 +118,7 @@ def test_terms_that_owners_share_are_told_once_and_others_by_owner() -> None:
     noise = [one.split() for one in told.splitlines() if one.startswith("noise")]
     assert noise == [["noise", "required,", "epsilon", "at", "most", "0.5", "p1"], ["noise", "none", "p2"]]
     assert line(told, "budget")[1:3] == ["epsilon", "3,"]
-    assert line(told, "expires")[1] == "2027-01-31T00:00+00:00"
+    assert line(told, "expires")[1] == "2036-01-31T00:00+00:00"
     assert line(told, "agreement") == ["agreement", "must", "cover", "rosa,", "m*", "p2"]
 
 

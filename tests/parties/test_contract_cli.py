@@ -18,7 +18,7 @@ from tests.bad_input.homes import CONSORTIUM, certified_home
 from tests.policies.samples import CONTRACT
 from tests.support.authority import TestAuthority
 
-SOUND = CONTRACT.replace("minimum_group: 5", "minimum_group: 20").replace("2027-01-31", "2036-12-31")
+SOUND = CONTRACT.replace("minimum_group: 5", "minimum_group: 20").replace("2036-01-31", "2036-12-31")
 
 
 def run(*arguments: object) -> Result:

@@ -118,7 +118,7 @@ def test_a_reader_whom_the_contract_allows_and_the_law_does_not_is_refused(tmp_p
 
 
 def test_a_contract_that_says_nothing_of_the_law_takes_part_in_nothing(tmp_path: Path) -> None:
-    bare = CONTRACT.split("law:")[0] + "expires: 2027-01-31\n"
+    bare = CONTRACT.split("law:")[0] + "expires: 2036-01-31\n"
     party = _made(tmp_path / "p1", bare)
     verdict, _ = _asked(party)
     party.close()

@@ -59,7 +59,7 @@ law:
   residence: [DE]
   subject: who
   purposes: {dpv:Marketing: {lawful_basis: consent}}
-expires: 2027-01-31
+expires: 2036-01-31
 """
 CROWD = """\
 dataset: crowd
@@ -72,7 +72,7 @@ columns: {mail: {type: text, class: personal, category: email, uses: []}}
 purposes: [dpv:Marketing]
 recipients: {countries: [DE]}
 law: {organisation: merchant, subjects: 5}
-expires: 2027-01-31
+expires: 2036-01-31
 """
 NOBODY = (
     "subject: no table here has rows of that id; "

@@ -40,7 +40,7 @@ law:
   subjects: 100
   residence: [DE]
   recipients: {"*": {recipient_kind: merchant}}
-expires: 2027-01-31
+expires: 2036-01-31
 """
 
 
