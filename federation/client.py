@@ -301,13 +301,14 @@ class Researcher(AbstractContextManager["Researcher"]):
 
     # results
 
-    def ready(self) -> None:
+    def ready(self) -> CipherProcess:
         """Start the process that will open the next answer, which takes a while, while its job runs.
 
         It ends with the thread that called this.
         """
         if self._waiting is None:
             self._waiting = self._processes.enter_context(CipherProcess(PUBLIC_4096))
+        return self._waiting
 
     def wait(self, job: str) -> wire.JobView:
         """Wait for the end of a job; raises Refused, JobFailed with the reason."""
@@ -420,9 +421,7 @@ class Researcher(AbstractContextManager["Researcher"]):
     def _answer(self, job: str, plan: Plan, roster: Roster, body: bytes, receipts: list[dict[str, str]]) -> Answer:
         query = planned_query(self._spec(job), plan, self._planned_contracts(job, plan))
         nothing = np.zeros(query.shape, np.bool_)
-        self.ready()
-        cipher, self._waiting = self._waiting, None
-        assert cipher is not None  # noqa: S101 - for the type checker
+        cipher, self._waiting = self.ready(), None
         try:
             cipher.load_key(bytes.fromhex(self._secrets(job)["sum"]))
             slots = cipher.decrypt(body)

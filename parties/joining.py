@@ -99,6 +99,12 @@ class JoinedJob(QueryJob):
             reading.shutdown(wait=False)
         return self._ready
 
+    def close(self) -> None:
+        """End the job's processes, also one that a reading which still runs has just begun with."""
+        super().close()
+        if self._ready is not None:
+            self._ready.add_done_callback(lambda done: done.result().kill() if done.exception() is None else None)
+
     def _open(self) -> JoinProcess:
         context = self.context
         process = context.start_join()  # it may still get ready while the engine reads
