@@ -31,7 +31,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
     ({}, {"minimum_group": 4}, [("minimum_group", "more")]),
     ({}, {"minimum_parties": 2}, [("minimum_parties", "more")]),
     ({}, {"allow_plain": True}, [("allow_plain", "more")]),
-    ({}, {"expires": "2028-01-01"}, [("expires", "more")]),
+    ({}, {"expires": "2037-01-01"}, [("expires", "more")]),
     ({}, {"purposes": ["dpv:Marketing"]}, [("purposes", "less"), ("purposes", "more")]),
     ({}, {"recipients": {"countries": ["DE", "FR", "NO", "US"]}}, [("recipients.countries", "more")]),
     ({}, {"recipients": {"countries": ["NO", "DE", "FR"]}}, [("recipients.countries", "other")]),
