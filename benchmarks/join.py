@@ -16,7 +16,8 @@ from benchmarks.psi import SESSION, Figures, Ids, Link, Role, label, measure
 from benchmarks.row import Row
 from protocols.join.roles import AttributeSide, ValueSide
 from protocols.join.shares import open_table
-from protocols.join.terms import ROUNDS, Engine, JoinTerms
+from protocols.join.terms import JoinTerms
+from protocols.join.turns import Engine
 from protocols.psi.items import I64
 
 SIZES = (1_000_000,)
@@ -44,12 +45,12 @@ def run(sizes: Sequence[int] | None = None) -> list[Row]:
     return [_row(case, size) for size in sizes or SIZES for case in CASES]
 
 
-def bare(engine: Engine, size: int, counts: int = 1) -> Figures:
+def bare(engine: Engine, size: int, counts: int = 1, parts: int = 1) -> Figures:
     """Seconds, bytes a row and peak memory (MB) of the bare protocol with `size` rows a side.
 
-    The value side has `counts` columns of ones and one of amounts.
+    The value side has `counts` columns of ones and one of amounts; mails are cut into `parts`.
     """
-    return measure(partial(_roles, engine, counts), size, PASSES if size <= LARGEST_REPEATED else 1)
+    return measure(partial(_roles, engine, counts, parts), size, PASSES if size <= LARGEST_REPEATED else 1)
 
 
 def _row(case: Case, size: int) -> Row:
@@ -59,7 +60,7 @@ def _row(case: Case, size: int) -> Row:
     return Row(name, "s", figures.seconds, NO_PEER, None, None, goal, note)
 
 
-def _roles(engine: Engine, counts: int, size: int) -> tuple[Role, Role]:
+def _roles(engine: Engine, counts: int, parts: int, size: int) -> tuple[Role, Role]:
     terms = JoinTerms(
         SESSION,
         engine,
@@ -68,6 +69,7 @@ def _roles(engine: Engine, counts: int, size: int) -> tuple[Role, Role]:
         left_limits=(1,),
         right_limits=(*[1] * counts, LARGEST_AMOUNT),
         largest=(size, size),
+        parts=parts,
     )
     return partial(_attribute, terms), partial(_value, terms)
 
@@ -75,7 +77,7 @@ def _roles(engine: Engine, counts: int, size: int) -> tuple[Role, Role]:
 def _attribute(terms: JoinTerms, ids: Ids, link: Link) -> None:
     groups = np.arange(len(ids)) % terms.groups
     side = AttributeSide(terms, ids.tolist(), groups, np.ones((len(ids), 1), np.int64))
-    _talk(side, link)
+    _talk(side, terms.turns[0], link)
     theirs = np.frombuffer(link.receive(), np.uint64).reshape(terms.shape)
     table = open_table(side.shares + theirs, terms.moduli)
     if (table[:, [0, -1]] != expected(len(ids), terms.groups)).any():
@@ -84,19 +86,19 @@ def _attribute(terms: JoinTerms, ids: Ids, link: Link) -> None:
 
 def _value(terms: JoinTerms, ids: Ids, link: Link) -> None:
     side = ValueSide(terms, ids.tolist(), _values(len(ids), terms.right))
-    _talk(side, link)
+    _talk(side, terms.turns[1], link)
     link.send(side.shares.reshape(-1))
 
 
-def _talk(side: AttributeSide | ValueSide, link: Link) -> None:
-    """All rounds: each sends whether there is a mail, and the mail."""
-    received = None
-    for number in range(1, ROUNDS + 1):
-        sent = side.step(number, received)
-        link.send(b"\0" if sent is None else b"\1")
+def _talk(side: AttributeSide | ValueSide, waits: Sequence[int], link: Link) -> None:
+    """All turns: each mail is sent with the number of its turn before it; the peer takes those that it waits for."""
+    for number, wanted in enumerate(waits, 1):
+        if wanted and int.from_bytes(link.receive()) != wanted:
+            raise AssertionError("a mail nobody waits for")
+        sent = side.step(number, link.receive() if wanted else None)
         if sent is not None:
-            link.send(sent)
-        received = link.receive() if link.receive() == b"\1" else None
+            link.send(number.to_bytes(1))
+            link.send(np.frombuffer(sent, np.uint8))
 
 
 def _values(count: int, columns: int) -> I64:

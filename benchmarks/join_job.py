@@ -73,11 +73,12 @@ def _row(size: int) -> Row:
     return Row(f"job_over_protocol_ratio_{label(size)}", "x", ratio, PEER, 1.0, ratio, goal, note)
 
 
-def _job(size: int) -> float:
-    """Seconds of the job, whose answer is checked."""
+def _job(size: int, published: int | None = None) -> float:
+    """Seconds of the job, whose answer is checked; contracts publish `published` rows (None: as many as there are)."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        members = [_merchant(root, size), _firm(root, size), Member("rosa", "GB", user=True)]
+        published = published or size
+        members = [_merchant(root, size, published), _firm(root, size, published), Member("rosa", "GB", user=True)]
         with Consortium(root / "nodes", members) as consortium:
             consortium.make()
             consortium.start()
@@ -97,24 +98,24 @@ def _asked(researcher: Researcher, size: int) -> float:
     return seconds
 
 
-def _merchant(root: Path, size: int) -> Member:
+def _merchant(root: Path, size: int, published: int) -> Member:
     sections = pa.array(np.arange(size) % join.GROUPS)
     column = SECTION.format(domain=list(range(join.GROUPS)))
-    return _member("m1", root, "orders", column, {"order_id": _ids(0, size), "section": sections})
+    return _member("m1", root, "orders", column, {"order_id": _ids(0, size), "section": sections}, published)
 
 
-def _firm(root: Path, size: int) -> Member:
+def _firm(root: Path, size: int, published: int) -> Member:
     column = CENTS.format(most=join.LARGEST_AMOUNT)
     columns = {"order_id": _ids(size // 2, size), "cents": pa.array(join.amounts(size))}
-    return _member("p1", root, "payments", column, columns)
+    return _member("p1", root, "payments", column, columns, published)
 
 
 def _ids(first: int, size: int) -> pa.Array:
     return pa.array(np.char.mod("order-%d", np.arange(first, first + size)))
 
 
-def _member(name: str, root: Path, dataset: str, column: str, columns: dict[str, pa.Array]) -> Member:
+def _member(name: str, root: Path, dataset: str, column: str, columns: dict[str, pa.Array], published: int) -> Member:
     table = root / f"{dataset}.parquet"
     pq.write_table(pa.table(columns), table)
-    contract = CONTRACT.format(dataset=dataset, column=column, purpose=PURPOSE, size=len(columns["order_id"]))
+    contract = CONTRACT.format(dataset=dataset, column=column, purpose=PURPOSE, size=published)
     return Member(name, "GB", {f"{dataset}.yaml": contract}, {table.name: table})

@@ -8,7 +8,7 @@ from rich.progress import Progress, TaskID
 
 from federation.asking import PROTECTION, Matching, Question, job_fields, read_parameters
 from federation.catalog_cli import app as catalog
-from federation.client import Delivered, Researcher, Result, TrainedModel
+from federation.client import Delivered, Researcher, Result, TrainedModel, step_count
 from federation.explaining import show_explanation
 from inbond.answer_view import show_answer
 from inbond.config import read_text
@@ -227,7 +227,7 @@ def _follow(researcher: Researcher, job: str, *, quiet: bool) -> None:
         note(f"job {job}")
     with bars(quiet=quiet) as progress:
         view = researcher.status(job)
-        task = progress.add_task(view.name, total=_total(view), detail="")
+        task = progress.add_task(view.name, total=step_count(view), detail="")
         try:
             for event in researcher.watch(job):
                 _advance(progress, task, event, quiet)
@@ -244,11 +244,6 @@ def _fetch(researcher: Researcher, job: str, *, quiet: bool) -> Result:
         return researcher.result(
             job, lambda done, total: progress.update(task, completed=done, total=total, detail=size(done))
         )
-
-
-def _total(view: wire.JobView) -> int | None:
-    """How many steps the job's plan has."""
-    return sum(step.max_count for step in load_plan(view.plan).steps) if view.plan else None
 
 
 def _advance(progress: Progress, task: TaskID, event: dict[str, Any], quiet: bool) -> None:

@@ -493,6 +493,11 @@ class Researcher(AbstractContextManager["Researcher"]):
             raise _translated(error, self._address) from None
 
 
+def step_count(view: wire.JobView) -> int | None:
+    """How many steps the job's plan has; None while there is no plan."""
+    return sum(step.max_count for step in load_plan(view.plan).steps) if view.plan else None
+
+
 def _chunks(job: str, request: str, boxes: Mapping[str, bytes]) -> Iterator[wire.OpenedChunk]:
     """The boxes in pieces of a mebibyte."""
     for party, box in boxes.items():

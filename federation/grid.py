@@ -127,8 +127,24 @@ class PartyGrid(Grid):
             self._drop(late)
         if listed:
             first = listed[0]
-            self._on_round(first.metadata.message_type, flower.round_of(first), len(replies), len(keys))
+            self.told(first.metadata.message_type, flower.round_of(first), len(replies), len(keys))
         return replies
+
+    def receive_some(self, message_ids: Iterable[str], timeout: float | None = None) -> Iterable[Message]:
+        """Wait until a reply is here, and return those that are; none when `timeout` seconds passed.
+
+        Raises Unreachable when the coordinator is gone.
+        """
+        keys = list(message_ids)
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._broken or any(key in self._replies for key in keys), timeout)
+            if self._broken is not None:
+                raise self._broken
+        return self.pull_messages(keys)
+
+    def told(self, step: str, round_: int, answered: int, sent: int) -> None:
+        """Tell whoever follows the job that a step is through for this round."""
+        self._on_round(step, round_, answered, sent)
 
     def _register(self, message: Message) -> Ask:
         party = self._names.get(message.metadata.dst_node_id)

@@ -22,6 +22,7 @@ from compliance.audit.entry import EntryType
 from compliance.errors import ComplianceError
 from federation.approvals import Approvals, approval_rules
 from federation.evidence_waits import EvidenceWaits, missing, refusing, silent
+from federation.exchange import matching_config, matching_sides
 from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
 from federation.runner import RunnerJob, RunnerProcess, runner_child
@@ -392,9 +393,11 @@ class JobManager:
                 "owner_opens": owner_opens,
                 "joined": plan.join is not None,
                 "placed": bool(plan.answered()),
+                **matching_config(plan.join),
             },
         )
-        state = RecordDict({JOB: settings(parties=parties, verdicts=[verdicts[name] for name in parties])})
+        told = {"parties": parties, "verdicts": [verdicts[name] for name in parties], **matching_sides(plan)}
+        state = RecordDict({JOB: settings(**told)})
         running.kept, running.costs = self._store.replied(job), self._store.costs(job)
         runner = RunnerProcess(
             frame,

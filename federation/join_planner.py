@@ -29,6 +29,10 @@ BLOCK = 8192  # values in one ciphertext
 SECONDS_PER_PRODUCT, SECONDS_PER_CIPHERTEXT = 0.002, 0.004
 FRESH_BYTES, REPLY_BYTES = 172_100, 98_304  # of a ciphertext, of a reply
 MOST_JOINED = 2**24  # keys of a pair up to which a sum with bounds is kept in one modulus; a party refuses more
+PART, MOST_PARTS = (
+    131_072,
+    4,
+)  # keys of a part of the fast engine: smaller ones cost more than working side by side saves
 ROOM = 2  # a side may show so many times the rows that its contract publishes
 
 
@@ -128,7 +132,15 @@ def _candidates(query: Compiled, chosen: Mapping[str, Tables], matching: str) ->
             join = {"engine": engine, "attributes": attributes, "keys": query.keys, "largest": largest}
             narrow = JoinPlan.model_validate(join)
             wide = _wide(JoinLayout(query, narrow, _one_of_each(chosen)))
-            yield narrow.model_copy(update={"wide": wide})
+            yield narrow.model_copy(
+                update={"wide": wide, "parts": _parts(engine, *(rows_of(s, chosen) for s in sides))}
+            )
+
+
+def _parts(engine: str, *rows: int | None) -> int:
+    """Into how many parts the mails of a match are cut, as far as contracts say how many rows there are."""
+    keys = max(UNPUBLISHED_ROWS if one is None else one for one in rows)
+    return min(max(keys // PART, 1), MOST_PARTS) if engine == "ot" else 1
 
 
 def _wide(layout: JoinLayout) -> bool:

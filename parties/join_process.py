@@ -45,14 +45,24 @@ def join_child(memory: int) -> Child:
 class Committed(NamedTuple):
     """What a value side is bound to, `protocols.join.commitment`: `root` (32 bytes), `shape` (moduli, columns, blocks).
 
-    `size` is how many bytes at the end of the mail these are. `keys` are the secret ones where this party is the value
-    side, and empty where it is the attribute side.
+    `size` is how many bytes keys and columns have. `keys` are the secret ones where this party is the value side, and
+    empty where it is the attribute side.
     """
 
     root: bytes
     shape: tuple[int, int, int]
     size: int
     keys: bytes
+
+
+class Turned(NamedTuple):
+    """What a turn gave: the `mail` to send, if any, of which the last `bound` bytes are keys and columns that the
+    commitment is to; and the commitment, once all of them were sent or received.
+    """
+
+    mail: memoryview | None
+    bound: int
+    committed: Committed | None
 
 
 class JoinProcess:
@@ -74,17 +84,12 @@ class JoinProcess:
         body = [*_buffers(keys.items), *map(_bytes, (keys.rows, own, values))]
         self._ask(head | {"columns": values.shape[1]}, body)
 
-    def step(self, peer: str, round_: int, mail: Buffer | None) -> memoryview | None:
-        """Take what `peer` sent in the round before, give what to send it in round `round_`."""
-        head, body = self._ask({"do": "step", "peer": peer, "round": round_}, [] if mail is None else [mail])
-        return body[0] if head["mail"] else None
-
-    def commitment(self, peer: str) -> Committed | None:
-        """What the role towards `peer` sent or received, once it did."""
-        head, body = self._ask({"do": "commitment", "peer": peer})
-        if not head["root"]:
-            return None
-        return Committed(bytes.fromhex(head["root"]), tuple(head["shape"]), head["size"], bytes(body[0]))
+    def step(self, peer: str, turn: int, mail: Buffer | None) -> Turned:
+        """Do `turn` towards `peer`, with its mail that this waits for."""
+        head, (sent, keys) = self._ask({"do": "step", "peer": peer, "turn": turn}, [] if mail is None else [mail])
+        told = head["committed"]
+        committed = told and Committed(bytes.fromhex(told["root"]), tuple(told["shape"]), told["size"], bytes(keys))
+        return Turned(sent if head["mail"] else None, head["bound"], committed)
 
     def end(self, peer: str) -> Part:
         """What the role towards `peer` ended with."""
@@ -134,7 +139,6 @@ class _Roles:
         work: dict[str, Callable[..., tuple[dict[str, Any], list[Buffer]]]] = {
             "open": self._open,
             "step": self._step,
-            "commitment": self._commitment,
             "end": self._end,
         }
         try:
@@ -162,18 +166,15 @@ class _Roles:
         return {}, []
 
     def _step(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
-        mail = self._roles[head["peer"]].step(head["round"], body[0] if body else None)
-        return {"mail": mail is not None}, [] if mail is None else [mail]
-
-    def _commitment(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
-        del body
         role = self._roles[head["peer"]]
-        found = role.commitment
-        if found is None:
-            return {"root": ""}, []
-        shape = found.shape
-        told = {"shape": (shape.moduli, shape.columns, shape.blocks), "size": shape.bytes}
-        return {"root": found.root.hex(), **told}, [role.keys() if hasattr(role, "keys") else b""]
+        mail = role.step(head["turn"], body[0] if body else None)
+        told, keys = None, b""
+        if role.commitment is not None:
+            shape = role.commitment.shape
+            told = {"shape": (shape.moduli, shape.columns, shape.blocks), "size": shape.bytes}
+            told["root"] = role.commitment.root.hex()
+            keys = role.keys() if hasattr(role, "keys") else b""
+        return {"mail": mail is not None, "bound": role.bound, "committed": told}, [b"" if mail is None else mail, keys]
 
     def _end(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         del body

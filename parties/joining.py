@@ -8,8 +8,9 @@ stops in mid-join cannot go on with it.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from flwr.app import RecordDict
@@ -23,19 +24,21 @@ from inbond.messages import Buffer
 from inbond.records import FROM, TO, blob_record, blob_view
 from parties.answering import QueryJob
 from parties.job_context import JobContext
-from parties.join_process import JoinProcess, Part
+from parties.join_process import JoinProcess, Part, Turned
 from parties.openings import Facts
 from policies.contract import PublishedContract
 from policies.plan import JoinPlan
-from policies.protocols import ANSWER_STEP, JOIN_ROUNDS
+from policies.protocols import ANSWER_STEP
 from policies.query.compiled import Keyed
 from protocols.errors import PeerViolation
 from protocols.join.shares import combine, rerandomised
 from protocols.join.terms import JoinTerms, session_of
+from protocols.join.turns import turns
 from protocols.masking import pair_seed
 from protocols.pair import PairChannel
 from protocols.secure_sum import SumSpec
 
+_T = TypeVar("_T")
 MAX_MAIL = 512 * 1024 * 1024
 _LEFT_OUT, _RELEASED, _HIDDEN, _SPEC = "left_out", "released", "hidden", "spec"
 
@@ -52,39 +55,59 @@ class JoinedJob(QueryJob):
         self._process: JoinProcess | None = None
         self._ready: Future[JoinProcess] | None = None
         self._rows: tuple[Keyed, Rows] | None = None
-        self._committed: set[str] = set()
+        self._waits = turns(join.engine, join.parts)[0 if self._attribute else 1]
+        self._ahead: Future[dict[str, Turned]] | None = None
+        self._bound: dict[str, list[Buffer]] = {}
         self.steps["query.join"] = self._join
         self._readers = frozenset(context.plan.answered())
         if context.me in self._readers:
             self.steps[ANSWER_STEP] = self._answer
 
-    # --- the rounds ---
+    # --- the turns ---
 
-    def _join(self, round_: int, content: RecordDict) -> RecordDict:
-        if round_ == 1:
+    def _join(self, turn: int, content: RecordDict) -> RecordDict:
+        if turn == 1:
             self.confirm(content)
             self._process = self._opening().result()
         if self._process is None:
             right = "submit the job again"
             raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
-        mails = self._opened(self._label(round_ - 1), content, self.correspondents) if round_ > 1 else {}
+        if turn > len(self._waits):
+            raise PeerViolation("there are no more turns", where="query.join")
+        waits = self._waits[turn - 1]
+        mails = self._opened(self._label(waits), content, self.correspondents if waits else frozenset())
         reply = RecordDict()
-        for peer in sorted(self.correspondents):
-            sent = self._process.step(peer, round_, mails.get(peer))
-            self._commit(self._process, peer, sent)
-            if sent is not None:
-                reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(round_), sent))
-        if round_ == JOIN_ROUNDS:
+        for peer, made in self._made(self._process, turn, mails).items():
+            self._commit(peer, made)
+            if made.mail is not None:
+                reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(turn), made.mail))
+        if turn == len(self._waits):
             self._end(self._process)
         return reply
 
-    def _commit(self, process: JoinProcess, peer: str, sent: Buffer | None) -> None:
+    def _made(self, process: JoinProcess, turn: int, mails: Mapping[str, Buffer]) -> dict[str, Turned]:
+        """What the turn gives for each counterpart; then the next turn begins by itself, where it waits for no mail."""
+        if self._ahead is not None:
+            made, self._ahead = self._ahead.result(), None
+        else:
+            made = self._turned(process, turn, mails)
+        if self._waits[turn : turn + 1] == (0,):
+            self._ahead = _aside(lambda: self._turned(process, turn + 1, {}))
+        return made
+
+    def _turned(self, process: JoinProcess, turn: int, mails: Mapping[str, Buffer]) -> dict[str, Turned]:
+        return {peer: process.step(peer, turn, mails.get(peer)) for peer in sorted(self.correspondents)}
+
+    def _commit(self, peer: str, made: Turned) -> None:
         """Log what the value side is bound to before anything leaves that rests on it; keep what opens it."""
-        found = None if peer in self._committed else process.commitment(peer)
-        if found is not None:
-            self._committed.add(peer)
-            facts = Facts(peer, found, self._layout.value_ranges, self._own_contracts())
-            self.context.openings.commit(self.context, facts, None if self._attribute else sent)
+        own = self._own_contracts()
+        pieces = self._bound.setdefault(peer, [])
+        if made.bound and made.mail is not None and self.context.openings.wanted(own):
+            pieces.append(made.mail[len(made.mail) - made.bound :])
+        if made.bound and made.committed is not None:
+            facts = Facts(peer, made.committed, self._layout.value_ranges, own)
+            self.context.openings.commit(self.context, facts, None if self._attribute else pieces)
+            del self._bound[peer]
 
     def begin(self) -> None:
         """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster."""
@@ -94,9 +117,7 @@ class JoinedJob(QueryJob):
     def _opening(self) -> Future[JoinProcess]:
         """The process with a role for every counterpart, once this party's fragment was run."""
         if self._ready is None:
-            reading = ThreadPoolExecutor(1, "join")
-            self._ready = reading.submit(self._open)
-            reading.shutdown(wait=False)
+            self._ready = _aside(self._open)
         return self._ready
 
     def close(self) -> None:
@@ -223,3 +244,11 @@ class JoinedJob(QueryJob):
         """Groups that lack keys of lists too short to be matched."""
         kept = self.context.vault.get(_LEFT_OUT)
         return super().left_out() if kept is None else np.frombuffer(kept, np.int64)
+
+
+def _aside(work: Callable[[], _T]) -> Future[_T]:
+    """Begin `work` in a thread of its own."""
+    thread = ThreadPoolExecutor(1, "join")
+    begun = thread.submit(work)
+    thread.shutdown(wait=False)
+    return begun

@@ -8,7 +8,7 @@ node's key, and only where the contracts of all its tables name an auditor (`aud
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +94,9 @@ class Openings:
         self._node, self._folder = node, node.home / "openings"
         self._tidied = 0.0
 
-    def commit(self, context: "JobContext", facts: Facts, sent: Buffer | None) -> None:
-        """Put a commitment into the log, and before it what opens it away, where `sent` is this party's own mail.
+    def commit(self, context: "JobContext", facts: Facts, sent: Sequence[Buffer] | None) -> None:
+        """Put a commitment into the log, and before it what opens it away: the keys and columns as this party `sent`
+        them, in pieces (None: it received them).
 
         Raises LogUnavailable or OSError, and then the step must not happen.
         """
@@ -116,14 +117,18 @@ class Openings:
         )
         self._node.record(EntryType.STEP, job=context.job, subject=context.order.iss, data=said.model_dump(mode="json"))
 
-    def _keep(self, job: str, facts: Facts, sent: Buffer) -> int:
-        """For how many days the mail is kept: none where no contract asks for it, or it is too large."""
+    def wanted(self, contracts: Mapping[str, PublishedContract]) -> bool:
+        """Whether what opens a commitment over these tables is kept."""
+        named = bool(contracts) and all(one.audit is not None for one in contracts.values())
+        return named and self._node.config.openings.keep_days > 0
+
+    def _keep(self, job: str, facts: Facts, sent: Sequence[Buffer]) -> int:
+        """For how many days the columns are kept: none where no contract asks for it, or they are too large."""
         settings, size = self._node.config.openings, facts.committed.size
-        wanted = bool(facts.contracts) and all(one.audit is not None for one in facts.contracts.values())
-        if not wanted or not settings.keep_days or size > min(MAX_KEPT, settings.keep_mib * MIB):
+        if not self.wanted(facts.contracts) or size > min(MAX_KEPT, settings.keep_mib * MIB):
             return 0
         head = {"datasets": sorted(facts.contracts), "keys": len(facts.committed.keys)}
-        content = b"".join((json.dumps(head).encode(), b"\n", facts.committed.keys, memoryview(sent)[-size:]))
+        content = b"".join((json.dumps(head).encode(), b"\n", facts.committed.keys, *sent))
         path = self._path(job, facts.peer)
         write_private(path, self._node.keystore.encrypt(content, _label(job, facts.peer)))
         self.tidy(now=True)

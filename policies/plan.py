@@ -5,9 +5,9 @@ and no key. Leaks come from a closed vocabulary, so that a policy can permit or 
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from policies.canonical import digest
 from policies.contract import Country, Normalisation, Slug, Use
@@ -168,8 +168,9 @@ class JoinPlan(Value):
     The attribute side finds out which positions of the value side's secretly permuted rows match; what that tells it
     depends on the engine. `keys` are the normalisations of the key columns, in order. `largest` are the most keys that
     the attribute side and the value side may show: a set that was blown up to probe for members ends the join. `wide`
-    sums may pass 2**39 in size, and are shared under two moduli. `answer` is who reads the released groups: the
-    researcher alone, or all parties of one side and nobody else.
+    sums may pass 2**39 in size, and are shared under two moduli. The mails of engine `ot` are cut into `parts`, so that
+    both sides and the coordinator work at the same time. `answer` is who reads the released groups: the researcher
+    alone, or all parties of one side and nobody else.
     """
 
     engine: Literal["ot", "ec-hidden"]
@@ -177,6 +178,7 @@ class JoinPlan(Value):
     keys: tuple[Normalisation, ...] = Field(min_length=1, max_length=8)
     largest: tuple[int, int] = (MAX_KEYS, MAX_KEYS)
     wide: bool = False
+    parts: int = Field(default=1, ge=1, le=16)
     answer: Answered = "researcher"
 
     def readers(self, sides: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ...]:
@@ -184,6 +186,12 @@ class JoinPlan(Value):
         if self.answer == "researcher":
             return ()
         return sides[self.attributes if self.answer == "attributes" else 1 - self.attributes]
+
+    @model_validator(mode="after")
+    def _only_ot_has_parts(self) -> Self:
+        if self.engine != "ot" and self.parts != 1:
+            raise ValueError("engine ec-hidden has one part; mend `parts`")
+        return self
 
     @field_validator("largest")
     @classmethod

@@ -13,7 +13,6 @@ MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
 PLAIN_SUM = ("plain", "plain-sum", 1)
 JOINED_SUM = ("encrypted", "psi-joined-bfv-sum", 1)
 ANSWER_STEP = "query.answer"  # of the parties that read the answer of a join, where the researcher does not
-JOIN_ROUNDS = 6  # exchanges of mail between the two sides; the engines differ in which of them carry anything
 _TRAINERS_LEARN = (LeakKind.EXAMPLE_COUNT, LeakKind.JOINT_UPDATE, LeakKind.JOINT_MODEL, LeakKind.JOINT_METRICS)
 Sides = tuple[tuple[str, ...], tuple[str, ...]]
 KEY_MODES = {"train": ("shared", "holder"), "query": ("holder",)}
@@ -27,12 +26,17 @@ def steps_of(kind: str, mode: str, rounds: int, join: JoinPlan | None = None) ->
 
     train = Step(name="train", max_count=rounds, first=1)
     if kind == "query":
-        matching = (Step(name="query.join", max_count=JOIN_ROUNDS, first=1),) if join else ()
+        matching = (Step(name="query.join", max_count=join_turns(join), first=1),) if join else ()
         opening = (once(ANSWER_STEP),) if join and join.answer != "researcher" else ()
         return once("query.start"), *matching, once("query.count"), once("query.release"), *opening
     if mode == "plain":
         return once("query.initial"), train, Step(name="evaluate", max_count=rounds, first=1)
     return once("query.start"), once("query.census"), train, once("evaluate"), once("query.finish")
+
+
+def join_turns(join: JoinPlan) -> int:
+    """How many turns the side of a join has that has more of them."""
+    return 2 + 2 * join.parts
 
 
 def leaks_of(plan: Plan) -> frozenset[tuple[Role, LeakKind]]:

@@ -8,11 +8,10 @@ from typing import Any
 
 from examples.consortium import Consortium
 from examples.demo.stage import Stage, Work
-from federation.client import Researcher, Result, TrainedModel
+from federation.client import Researcher, Result, TrainedModel, step_count
 from inbond.answers import Answer
 from inbond.console import size
 from policies.job import JobSpec
-from policies.protocols import JOIN_ROUNDS
 
 STEPS = {
     "query.start": "roster",
@@ -55,11 +54,8 @@ class Show:
         Raises Refused, JobFailed or PeerViolation.
         """
         started = time.monotonic()
-        total = (
-            (spec.rounds or 0) + 4 if spec.kind == "train" else 3 + (JOIN_ROUNDS if " JOIN " in str(spec.sql) else 0)
-        )
-        with self.stage.work(f"job {spec.name}", total) as work:
-            job = self.researcher.submit(spec)
+        job = self.researcher.submit(spec)
+        with self.stage.work(f"job {spec.name}", step_count(self.researcher.status(job))) as work:
             for event in self.researcher.watch(job):
                 if event["event"] == "step":
                     moved = size(event["bytes_to_parties"] + event["bytes_from_parties"])

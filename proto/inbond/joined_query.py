@@ -137,6 +137,7 @@ class JoinLayout:
             pairs=pairs,
             largest=self.join.largest,
             minimum=minimum if self.join.engine == "ec-hidden" else 1,
+            parts=self.join.parts,
         )
 
     @property

@@ -18,12 +18,15 @@ from protocols.errors import MisuseError
 from protocols.join.ring import FRESH_BYTES, KEY_BYTES
 
 DIGEST = 32  # bytes
-_DOMAIN = b"inbond value commitment v1"
+_DOMAIN = b"inbond value commitment v2"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of what a value side sends: for each of `moduli` a public key, and `columns` of `blocks` ciphertexts each."""
+    """Of what a value side sends: a public key for each of `moduli`, and `columns` of `blocks` ciphertexts under each.
+
+    It is sent in this order: all keys, then block after block, of each block modulus by modulus and column by column.
+    """
 
     moduli: int
     columns: int
@@ -41,19 +44,17 @@ class Shape:
 
     def key(self, modulus: int) -> int:
         """The number of the public key for modulus number `modulus` among all parts."""
-        return modulus * (1 + self.columns * self.blocks)
+        return modulus
 
     def part(self, modulus: int, column: int, block: int) -> int:
         """The number of a block among all parts."""
-        return self.key(modulus) + 1 + column * self.blocks + block
+        return self.moduli + (block * self.moduli + modulus) * self.columns + column
 
     def at(self, part: int) -> slice:
         """Where part number `part` stands in what is sent."""
-        modulus, rest = divmod(part, 1 + self.columns * self.blocks)
-        start = modulus * (KEY_BYTES + self.columns * self.blocks * FRESH_BYTES)
-        if rest == 0:
-            return slice(start, start + KEY_BYTES)
-        start += KEY_BYTES + (rest - 1) * FRESH_BYTES
+        if part < self.moduli:
+            return slice(part * KEY_BYTES, (part + 1) * KEY_BYTES)
+        start = self.moduli * KEY_BYTES + (part - self.moduli) * FRESH_BYTES
         return slice(start, start + FRESH_BYTES)
 
 
@@ -65,16 +66,13 @@ class Commitment:
     digests: bytes
 
     @classmethod
-    def of(cls, shape: Shape, sent: Bytes) -> Commitment:
-        """The commitment to `sent` (shape.bytes): for each modulus its key, then column by column.
+    def of(cls, shape: Shape, *sent: Bytes) -> Commitment:
+        """The commitment to `sent`, in pieces that each end with a whole key or block (together shape.bytes).
 
         Raises:
-            MisuseError: another length.
+            MisuseError: other lengths.
         """
-        if len(sent) != shape.bytes:
-            raise MisuseError("columns of another length", where="commitment", right=f"give {shape.bytes} bytes")
-        view = memoryview(sent)
-        return cls(shape, b"".join(sha256(view[shape.at(part)]).digest() for part in range(shape.parts)))
+        return cls(shape, Digests(shape).add(*sent).whole())
 
     @property
     def root(self) -> bytes:
@@ -85,6 +83,38 @@ class Commitment:
     def __iter__(self) -> Iterator[bytes]:
         """The digests one by one."""
         return (self.digests[start : start + DIGEST] for start in range(0, len(self.digests), DIGEST))
+
+
+class Digests:
+    """The digests of what is sent piece by piece, in the order of `shape`."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape, self._found = shape, list[bytes]()
+
+    def add(self, *pieces: Bytes) -> Digests:
+        """Take the next pieces, each of whole keys and blocks; raises MisuseError for another length."""
+        for piece in pieces:
+            view = memoryview(piece)
+            while view and len(self._found) < self._shape.parts:
+                at = self._shape.at(len(self._found))
+                length = at.stop - at.start
+                self._found.append(sha256(view[:length]).digest())
+                if len(view) < length:
+                    break
+                view = view[length:]
+            if len(view):
+                raise self._wrong()
+        return self
+
+    def whole(self) -> bytes:
+        """All digests; raises MisuseError where some are missing."""
+        if len(self._found) < self._shape.parts:
+            raise self._wrong()
+        return b"".join(self._found)
+
+    def _wrong(self) -> MisuseError:
+        right = f"give {self._shape.bytes} bytes, in pieces of whole keys and blocks"
+        return MisuseError("columns of another length", where="commitment", right=right)
 
 
 def challenged(root: bytes, nonce: bytes, blocks: int, count: int) -> tuple[int, ...]:

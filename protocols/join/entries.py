@@ -22,6 +22,11 @@ class Entries:
     groups: I64
     weights: I64
 
+    def within(self, first: int, stop: int) -> Entries:
+        """The rows at positions from `first` to `stop`, exclusive."""
+        inside = np.flatnonzero((self.positions >= first) & (self.positions < stop))
+        return Entries(self.positions[inside], self.groups[inside], self.weights[inside])
+
     def ordered(self, slots: int) -> Entries:
         """The same rows by block of `slots` positions, and by group within a block."""
         order = np.lexsort((self.groups, self.positions // slots))

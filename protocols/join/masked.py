@@ -32,18 +32,13 @@ from protocols.containers import U8, Bytes
 from protocols.errors import PeerViolation
 from protocols.join.entries import Entries
 from protocols.join.residues import UNIFORM, residues, uniform
-from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, REPLY_BYTES, ring
+from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, REPLY_BYTES, blocks_of, ring
 from protocols.packing import U64
 from protocols.psi.items import I64
 from protocols.psi.ristretto import Random
 
 _FLOOD = 120 // 8  # bytes of a coefficient of the flood
 _CENTRE = 1 << (8 * _FLOOD - 1)
-
-
-def blocks_of(positions: int) -> int:
-    """Ciphertexts of a column of so many positions."""
-    return -(-positions // DEGREE)
 
 
 class ValueKey:
@@ -63,12 +58,12 @@ class ValueKey:
         """The secret key's coefficients, a signed byte each: 8192 bytes that open every ciphertext under it."""
         return self._ring.secret_of(self._decryptor).astype(np.int8).tobytes()
 
-    def encrypt(self, column: I64) -> U8:
-        """A column (positions,) of whole numbers as (blocks, FRESH_BYTES), filled up with zeros."""
+    def encrypt(self, column: I64, into: U8 | None = None) -> U8:
+        """A column (positions,) of whole numbers as (blocks, FRESH_BYTES), filled up with zeros; `into` takes them."""
         blocks = blocks_of(len(column))
         slots = np.zeros(blocks * DEGREE, np.uint64)
         slots[: len(column)] = column % self._ring.modulus
-        bodies = np.empty((blocks, FRESH_BYTES), np.uint8)
+        bodies = np.empty((blocks, FRESH_BYTES), np.uint8) if into is None else into
         for part, body in zip(slots.reshape(blocks, DEGREE), bodies, strict=True):
             self._ring.dump_fresh(self._encryptor.encrypt_symmetric(self._ring.encode(part)), body)
         return bodies
@@ -107,6 +102,8 @@ class Replies:
 class MaskedSums:
     """The attribute side's work for one plaintext modulus, under the value side's public key (KEY_BYTES).
 
+    `add` part after part, then `reply`. Memory: 393 kB for each group and output.
+
     Raises:
         PeerViolation: the key is malformed.
     """
@@ -114,29 +111,32 @@ class MaskedSums:
     def __init__(self, modulus: int, public: Bytes, *, random: Random = os.urandom) -> None:
         self._ring, self._random = ring(modulus), random
         self._zero = seal.Encryptor(self._ring.context, self._ring.load_key(public))
+        self._sums = dict[tuple[int, int], Any]()
 
-    def reply(self, columns: U8, entries: Entries, groups: int, outputs: tuple[tuple[int, int], ...]) -> Replies:
-        """Replies for columns (right columns, blocks, FRESH_BYTES), group by group, an output after the other.
+    def add(self, first: int, columns: U8, entries: Entries, outputs: tuple[tuple[int, int], ...]) -> None:
+        """Take some blocks, from number `first` on, of all columns: (blocks, right columns, FRESH_BYTES).
 
-        `entries` are in the order of `Entries.ordered`. Memory: 393 kB for each group and output.
+        `entries` are those in these blocks, in the order of `Entries.ordered`.
 
         Raises:
             PeerViolation: a ciphertext is malformed.
         """
-        sums: dict[tuple[int, int], Any] = {}
-        for group, output, product in self._products(columns, entries, outputs):
-            if (group, output) in sums:
-                self._ring.evaluator.add_inplace(sums[group, output], product)
+        for group, output, product in self._products(first, columns, entries, outputs):
+            if (group, output) in self._sums:
+                self._ring.evaluator.add_inplace(self._sums[group, output], product)
             else:
-                sums[group, output] = product
-        shares, sent = np.empty((groups, len(outputs)), np.uint64), []
+                self._sums[group, output] = product
+
+    def reply(self, groups: int, outputs: int) -> Replies:
+        """Replies for everything that was added, group by group, an output after the other."""
+        shares, sent = np.empty((groups, outputs), np.uint64), []
         for group, output in np.ndindex(shares.shape):
-            reply, shares[group, output] = self._hidden(sums.pop((group, output), None))
+            reply, shares[group, output] = self._hidden(self._sums.pop((group, output), None))
             sent.append(self._ring.dump_reply(reply))
         return Replies(b"".join(sent), shares)
 
     def _products(
-        self, columns: U8, entries: Entries, outputs: tuple[tuple[int, int], ...]
+        self, first: int, columns: U8, entries: Entries, outputs: tuple[tuple[int, int], ...]
     ) -> Iterator[tuple[int, int, Any]]:
         """Weights times values, for each block, group and output with a weight that is not zero.
 
@@ -144,8 +144,8 @@ class MaskedSums:
         """
         lefts, due = {left for left, _ in outputs}, entries.blocks(DEGREE)
         following = next(due, None)
-        for block in range(columns.shape[1]):
-            values = [self._transformed(body) for body in columns[:, block]]
+        for block, bodies in enumerate(columns, first):
+            values = [self._transformed(body) for body in bodies]
             while following is not None and following[0] == block:
                 weights = {left: self._weights(following[2], left) for left in lefts}
                 for output, (left, right) in enumerate(outputs):

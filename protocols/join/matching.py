@@ -8,15 +8,17 @@ up to powers of two; and the attribute side, of the value side's rows in their h
 | `ec-hidden` | which of its lists the key at each position is of | how many lists it has, and their sizes, rounded |
 |             | (so how many of each list match, never which)    | up, in an order that it drew at random           |
 
-A matcher has an `opening` for round 1, then `steps` for the rounds after it, each taking what the peer sent in the
-round before (None where nothing is due) and giving what is to be sent. An announced size above the terms' `largest`
-ends the join: a set that was blown up to probe for members shows there.
+A matcher has an `opening` for turn 1 and takes the peer's with `meet`. Then the attribute side can `ask` for each part,
+the value side answers it with `tags`, and from these the attribute side can `learn`: what stands at the positions of
+the part's blocks (`portions`) is known then. An announced size above the terms' `largest` ends the join: a set that was
+blown up to probe for members shows there.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from protocols.containers import U8, Bytes
 from protocols.errors import MisuseError, PeerViolation
 from protocols.join.entries import Entries
 from protocols.join.profiles import profiles
+from protocols.join.ring import DEGREE, blocks_of
 from protocols.join.table import Bools, Table
 from protocols.join.terms import MAX_PROFILES, JoinTerms
 from protocols.psi import elliptic, kkrt
@@ -32,7 +35,6 @@ from protocols.psi.base_ot import Offerer
 from protocols.psi.items import I64, Items, digests
 from protocols.psi.ristretto import POINT, Random
 
-Step = Callable[[Bytes], bytes | None] | None  # None: a round in which nothing is due
 _SIZE = struct.Struct("<Q")
 _CURVE = "join-ec/1"
 
@@ -68,6 +70,30 @@ def _agreement(terms: JoinTerms, attribute: int, value: int) -> Agreement:
     return Agreement(terms.bound("ot"), sender=value, receiver=attribute)
 
 
+@dataclass(frozen=True)
+class Portion:
+    """One part of a match: `buckets` of the OT extension, and bytes of `tags` that answer it.
+
+    With it all positions of the blocks (8192 each) from `first` to `stop`, exclusive, are known.
+    """
+
+    buckets: int
+    tags: int
+    first: int
+    stop: int
+
+
+def _portions(agreement: Agreement, parts: int) -> tuple[Portion, ...]:
+    """Buckets in as many parts, as even as can be; some are empty where there are fewer buckets."""
+    edges = [number * agreement.buckets // parts for number in range(parts + 1)]
+    blocks = [edge * agreement.sender_capacity // DEGREE for edge in edges]
+    blocks[-1] = blocks_of(agreement.buckets * agreement.sender_capacity)
+    return tuple(
+        Portion(stop - start, (stop - start) * agreement.tags_bytes, *span)
+        for (start, stop), span in zip(pairwise(edges), pairwise(blocks), strict=True)
+    )
+
+
 def _rows(part: Bytes, width: int) -> U8:
     return np.frombuffer(part, np.uint8).reshape(-1, width)
 
@@ -81,30 +107,32 @@ class OtAttribute:
         self._terms, self._table, self._random = terms, table, random
         self._size = announced(len(table.keys), terms.largest[0])
         self._offerer = Offerer(terms.bound("ot"), random)
-        self.steps: tuple[Step, ...] = (self._agree, self._request, None)
+        self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
         """Our size and the offer of the base OTs."""
         return _SIZE.pack(self._size) + self._offerer.point
 
-    def _agree(self, mail: Bytes) -> None:
+    def meet(self, mail: Bytes) -> None:
+        """Take the value side's opening."""
         (size,) = cut(mail, _SIZE.size)
         self._agreement = _agreement(self._terms, self._size, _size(size, self._terms.largest[1]))
         keyed = digests(self._table.keys, self._agreement.session)
         self._receiver = kkrt.Receiver(self._agreement, keyed, random=self._random, offerer=self._offerer)
-        self.positions = self._agreement.buckets * self._agreement.sender_capacity
-        self.tags_bytes = self._agreement.buckets * self._agreement.tags_bytes
+        self.portions = _portions(self._agreement, self._terms.parts)
 
-    def _request(self, mail: Bytes) -> bytes:
-        (choices,) = cut(mail, WIDTH * POINT)
-        self._receiver.accept(bytes(choices))
-        return b"".join([self._receiver.request().tobytes() for _ in range(self._agreement.buckets)])
+    def ask(self, number: int, mail: Bytes) -> bytes:
+        """The matrices of a part; the first takes the value side's choices."""
+        if number == 0:
+            (choices,) = cut(mail, WIDTH * POINT)
+            self._receiver.accept(bytes(choices))
+        return b"".join([self._receiver.request().tobytes() for _ in range(self.portions[number].buckets)])
 
-    def finish(self, tags: Bytes) -> Entries:
-        """Take the tags (tags_bytes); our rows by position in the hidden order (positions)."""
-        for part in np.frombuffer(tags, np.uint8).reshape(self._agreement.buckets, -1):
+    def learn(self, number: int, tags: Bytes) -> Entries:
+        """Take the tags of a part; our rows by position in the hidden order, of this part and those before it."""
+        for part in np.frombuffer(tags, np.uint8).reshape(self.portions[number].buckets, self._agreement.tags_bytes):
             self._receiver.receive(part)
-        at = self._receiver.matches[self._table.owner]
+        at = self._receiver.known[self._table.owner]
         self.matched = at >= 0
         """Which of our rows matched (rows,)."""
         rows = np.flatnonzero(self.matched)
@@ -117,24 +145,30 @@ class OtValue:
     def __init__(self, terms: JoinTerms, keys: Items, random: Random) -> None:
         self._terms, self._keys, self._random = terms, keys, random
         self._size = announced(len(keys), terms.largest[1])
-        self.steps: tuple[Step, ...] = (self._choose, None)
+        self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
         """Our size."""
         return _SIZE.pack(self._size)
 
-    def _choose(self, mail: Bytes) -> bytes:
+    def meet(self, mail: Bytes) -> bytes:
+        """Take the attribute side's opening; the choices."""
         size, offer = cut(mail, _SIZE.size, POINT)
         self._agreement = _agreement(self._terms, _size(size, self._terms.largest[0]), self._size)
         keyed = digests(self._keys, self._agreement.session)
         self._sender = kkrt.Sender(self._agreement, keyed, random=self._random)
+        self.portions = _portions(self._agreement, self._terms.parts)
         return self._sender.choose(bytes(offer))
 
-    def finish(self, mail: Bytes) -> tuple[bytes, I64]:
-        """Take the matrices; the tags, and which of our keys stands at each position, -1 for none."""
-        matrices = cut(mail, *[self._agreement.matrix_bytes] * self._agreement.buckets)
-        tags = [self._sender.respond(np.frombuffer(matrix, np.uint8)).tobytes() for matrix in matrices]
-        return b"".join(tags), self._sender.permutation
+    def tags(self, number: int, mail: Bytes) -> bytes:
+        """Take the matrices of a part; its tags."""
+        matrices = cut(mail, *[self._agreement.matrix_bytes] * self.portions[number].buckets)
+        return b"".join([self._sender.respond(np.frombuffer(matrix, np.uint8)).tobytes() for matrix in matrices])
+
+    @property
+    def order(self) -> I64:
+        """Which of our keys stands at each position that is known by now, -1 for none."""
+        return self._sender.arranged
 
 
 class HiddenAttribute:
@@ -149,28 +183,32 @@ class HiddenAttribute:
         self.left_out = self._lists.left_out
         counts = np.maximum(np.bincount(self._lists.of, minlength=max(1, self._lists.count)), terms.minimum)
         self._labels, self._sizes = elliptic.GroupHolder.announce(counts, random, bits=1)
-        self.steps: tuple[Step, ...] = (self._offer, self._raise)
+        self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
         """The sizes of our lists."""
         return b"".join(map(_SIZE.pack, self._sizes))
 
-    def _offer(self, mail: Bytes) -> bytes:
+    def meet(self, mail: Bytes) -> bytes:
+        """Take the value side's opening; our points."""
         (size,) = cut(mail, _SIZE.size)
         agreed = _grouped(self._terms, self._sizes, _size(size, self._terms.largest[1]))
         keys, of = self._lists.keys.to_pylist(), self._lists.of
         self._holder = elliptic.GroupHolder(agreed, keys, of, self._labels, random=self._random, threads=self._threads)
-        self.positions = agreed.responder
+        self._positions = agreed.responder
         self._tag = elliptic.tag_bytes(sum(agreed.sizes), agreed.responder)
-        self.tags_bytes = sum(agreed.sizes) * self._tag
+        self.portions = (Portion(1, sum(agreed.sizes) * self._tag, 0, blocks_of(agreed.responder)),)
         return self._holder.offer().tobytes()
 
-    def _raise(self, mail: Bytes) -> None:
-        (points,) = cut(mail, self.positions * POINT)
+    def ask(self, number: int, mail: Bytes) -> None:
+        """Take the value side's points; nothing is left to ask."""
+        del number
+        (points,) = cut(mail, self._positions * POINT)
         self._holder.answer(_rows(points, POINT))
 
-    def finish(self, tags: Bytes) -> Entries:
-        """Take the tags (tags_bytes); our rows by position in the hidden order (positions)."""
+    def learn(self, number: int, tags: Bytes) -> Entries:
+        """Take the tags; our rows by position in the hidden order."""
+        del number
         return self._lists.entries(self._holder.finish(_rows(tags, self._tag)))
 
 
@@ -180,15 +218,17 @@ class HiddenValue:
     def __init__(self, terms: JoinTerms, keys: Items, random: Random, threads: int | None) -> None:
         self._terms, self._keys, self._random, self._threads = terms, keys, random, threads
         self._size = announced(len(keys), terms.largest[1])
-        self.steps: tuple[Step, ...] = (self._offer,)
+        self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
         """Our size."""
         return _SIZE.pack(self._size)
 
-    def _offer(self, mail: Bytes) -> bytes:
+    def meet(self, mail: Bytes) -> bytes:
+        """Take the sizes of the attribute side's lists; our points."""
         agreed = _grouped(self._terms, self._list_sizes(mail), self._size)
         self._total = sum(agreed.sizes)
+        self.portions = (Portion(1, 0, 0, blocks_of(self._size)),)
         self._holder = elliptic.ValueHolder(agreed, self._keys.to_pylist(), random=self._random, threads=self._threads)
         return self._holder.offer().tobytes()
 
@@ -207,10 +247,16 @@ class HiddenValue:
             raise PeerViolation("announced lists are not allowed", where="join", right="show longer lists, or fewer")
         return sizes
 
-    def finish(self, mail: Bytes) -> tuple[bytes, I64]:
-        """Take the peer's points; the tags, and which of our keys stands at each position, -1 for none."""
+    def tags(self, number: int, mail: Bytes) -> bytes:
+        """Take the peer's points; the tags."""
+        del number
         (points,) = cut(mail, self._total * POINT)
-        return self._holder.answer(_rows(points, POINT)).tobytes(), self._holder.order
+        return self._holder.answer(_rows(points, POINT)).tobytes()
+
+    @property
+    def order(self) -> I64:
+        """Which of our keys stands at each position, -1 for none."""
+        return self._holder.order
 
 
 AttributeMatcher = OtAttribute | HiddenAttribute

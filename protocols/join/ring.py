@@ -182,6 +182,11 @@ class Ring:
         return thing
 
 
+def blocks_of(positions: int) -> int:
+    """Ciphertexts of a column of so many positions."""
+    return -(-positions // DEGREE)
+
+
 @lru_cache(maxsize=2)
 def ring(modulus: int) -> Ring:
     """The ring for a plaintext modulus, made once."""

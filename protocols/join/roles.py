@@ -1,103 +1,107 @@
-"""The two roles of a join: each round one mail in and one mail out, and at the end additive shares of every cell.
+"""The two roles of a join: in each turn a mail may come in and one go out; at the end, additive shares of every cell.
 
 Who learns what: the attribute side has groups and weights, the value side has values and the encryption key. For each
 group g and output (l, r) both get a share, uniform by itself, of the sum over matched keys of left[l] * right[r],
 modulo each modulus of the terms; neither learns the sum. What matching tells is in `matching`, and why encrypted values
 and masked replies tell nothing is in `masked`. Sizes of all mails follow from the terms and the announced sizes.
 
-    round   ot                                              ec-hidden
-    1       A: size, offer       B: size                    A: list sizes        B: size
-    2                            B: choices                 A: points            B: points
-    3       A: matrices                                                          B: tags, key, columns
-    4                            B: tags, key, columns      A: masked replies
-    5       A: masked replies                                                    (B opens them)
-    6                            (B opens them)
-
-A mail that a side sends in one round is given to the other in the next. A side that found a violation, or was asked
-for a round out of order, does nothing more and has no shares. Against parties that follow the protocol (semi-honest).
-What remains visible is time: how long a reply takes depends on how many groups have a match in a block of 8192.
+Which mail goes where is in `turns`. A side that found a violation, or was asked for a turn out of order, does nothing
+more and has no shares. Against parties that follow the protocol (semi-honest). What remains visible is time: how long
+the attribute side takes for a part depends on how many groups have a match in each of its blocks of 8192.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from protocols.containers import Bytes
 from protocols.errors import MisuseError, PeerViolation
-from protocols.join.commitment import Commitment, Shape
-from protocols.join.masked import MaskedSums, ValueKey, blocks_of, share_of
+from protocols.join.commitment import Commitment, Digests, Shape
+from protocols.join.masked import MaskedSums, ValueKey, share_of
 from protocols.join.matching import (
     AttributeMatcher,
     HiddenAttribute,
     HiddenValue,
     OtAttribute,
     OtValue,
-    Step,
+    Portion,
     ValueMatcher,
     cut,
 )
 from protocols.join.ring import DEGREE, FRESH_BYTES, KEY_BYTES, REPLY_BYTES
 from protocols.join.table import Bools, Table, check_matrix
-from protocols.join.terms import ROUNDS, JoinTerms
+from protocols.join.terms import JoinTerms
 from protocols.packing import U64
 from protocols.psi.items import I64, Items, Keys, distinct
 from protocols.psi.ristretto import Random
 
+Act = Callable[[Bytes], Bytes | None]
+"""What a side does in a turn with the mail that it waited for (empty where it waited for none): the mail it sends."""
+
 
 class _Side:
-    """A script of one step for each round, gone through once and in order."""
+    """A script of one act for each turn, gone through once and in order; `waits` tells which of them take a mail."""
 
-    def __init__(self, terms: JoinTerms, opening: bytes, steps: Sequence[Step]) -> None:
-        self.terms, self._opening = terms, opening
-        self._steps: list[Step] = [None, *steps, *[None] * (ROUNDS - 1 - len(steps))]
-        self._round = 0  # the last one done
+    def __init__(self, terms: JoinTerms, waits: Sequence[int], acts: Sequence[Act]) -> None:
+        self.terms, self._script = terms, list(zip(waits, acts, strict=True))
+        self._turn = 0  # the last one done
         self._shares: U64 | None = None
+        self._digests: Digests | None = None
         self.commitment: Commitment | None = None
-        """To the encrypted columns, from the step on in which they were sent or received."""
+        """To the encrypted columns, from the turn on in which the last of them were sent or received."""
+        self.bound = 0
+        """How many bytes at the end of the last turn's mail the commitment covers."""
 
-    def step(self, number: int, mail: Bytes | None) -> bytes | None:
-        """Take what the peer sent in the round before (None: nothing) and return what to send in round `number`.
-
-        Rounds count from 1 to 6; both sides go through all of them.
+    def step(self, number: int, mail: Bytes | None) -> Bytes | None:
+        """Do turn `number` (from 1 on) with the mail that it waits for (None: for none), and return what to send.
 
         Raises:
-            PeerViolation: a mail is malformed, missing or not due, or a round is out of order; nothing comes out.
+            PeerViolation: a mail is malformed, missing or not due, or a turn is out of order; nothing comes out.
             MisuseError: our own numbers are not what the terms allow.
             PlacementFailed: `ot` only, with chance 2**-40: match these sets by the hidden engine.
         """
-        wanted, self._round = self._round + 1, ROUNDS  # until this step is through, there is no next one
+        wanted, self._turn = self._turn + 1, len(self._script)  # until this turn is through, there is no next one
         try:
-            if number != wanted or number > ROUNDS:
-                raise PeerViolation("a round is out of order", where="join", right="go through each once, in order")
-            sent = self._run(self._steps[number - 1], mail)
+            if number != wanted or number > len(self._script):
+                raise PeerViolation("a turn is out of order", where="join", right="go through each once, in order")
+            waits, act = self._script[number - 1]
+            if (waits == 0) != (mail is None):
+                right = "send a mail in this turn" if waits else "send nothing in this turn"
+                raise PeerViolation("a mail is missing or not due", where="join", right=right)
+            self.bound = 0
+            sent = act(b"" if mail is None else mail)
         except BaseException:
             self._shares = None
             raise
-        self._round = number
-        return self._opening if number == 1 else sent
+        self._turn = number
+        return sent
 
-    @staticmethod
-    def _run(due: Step, mail: Bytes | None) -> bytes | None:
-        if (due is None) != (mail is None):
-            right = "send nothing in this round" if due is None else "send a mail in this round"
-            raise PeerViolation("a mail is missing or not due", where="join", right=right)
-        return due(mail) if due is not None and mail is not None else None
+    def _commit(self, portions: Sequence[Portion], number: int, sent: Bytes) -> None:
+        """Note what was sent, keys and columns, with part `number`; after the last one the commitment is made."""
+        shape = Shape(len(self.terms.moduli), self.terms.right, portions[-1].stop)
+        self._digests, self.bound = (self._digests or Digests(shape)).add(sent), len(sent)
+        if number == len(portions) - 1:
+            self.commitment = Commitment(shape, self._digests.whole())
 
-    def _commit(self, blocks: int, sent: Bytes) -> None:
-        self.commitment = Commitment.of(Shape(len(self.terms.moduli), self.terms.right, blocks), sent)
+    def _lengths(self, portion: Portion, number: int) -> tuple[int, int]:
+        """Bytes of keys and of columns in the mail of a part."""
+        moduli = len(self.terms.moduli)
+        keys = moduli * KEY_BYTES if number == 0 else 0
+        return keys, (portion.stop - portion.first) * moduli * self.terms.right * FRESH_BYTES
 
     @property
     def shares(self) -> U64:
         """Our share of every cell, (moduli, groups, outputs), each below its modulus.
 
         Raises:
-            MisuseError: the last round is not through.
+            MisuseError: the last turn is not through.
         """
-        if self._shares is None or self._round < ROUNDS:
-            raise MisuseError("there are no shares yet", where="join", right=f"go through all {ROUNDS} rounds")
+        if self._shares is None or self._turn < len(self._script):
+            raise MisuseError("there are no shares yet", where="join", right="go through all turns")
         return self._shares
 
 
@@ -129,23 +133,32 @@ class AttributeSide(_Side):
             if terms.engine == "ot"
             else HiddenAttribute(terms, table, random, threads)
         )
-        self._random = random
-        super().__init__(terms, self._matcher.opening(), [*self._matcher.steps, self._reply])
+        self._random, self._sums = random, list[MaskedSums]()
+        asks = [partial(self._matcher.ask, number) for number in range(terms.parts)]
+        adds = [partial(self._add, number) for number in range(terms.parts)]
+        acts: list[Act] = [lambda _: self._matcher.opening(), self._matcher.meet, *asks, *adds]
+        super().__init__(terms, terms.turns[0], acts)
 
-    def _reply(self, mail: Bytes) -> bytes:
-        """Find the matches, and send the masked sums for every modulus."""
-        terms, blocks = self.terms, blocks_of(self._matcher.positions)
-        column = blocks * FRESH_BYTES
-        parts = cut(mail, self._matcher.tags_bytes, *[KEY_BYTES, terms.right * column] * len(terms.moduli))
-        self._commit(blocks, memoryview(mail)[self._matcher.tags_bytes :])
-        entries = self._matcher.finish(parts[0]).ordered(DEGREE)
-        shares, sent = np.empty(terms.shape, np.uint64), []
-        for index, modulus in enumerate(terms.moduli):
-            public, body = parts[1 + 2 * index : 3 + 2 * index]
-            columns = np.frombuffer(body, np.uint8).reshape(terms.right, blocks, FRESH_BYTES)
-            sums = MaskedSums(modulus, public, random=self._random)
-            replies = sums.reply(columns, entries, terms.groups, terms.outputs)
-            shares[index] = replies.shares
+    def _add(self, number: int, mail: Bytes) -> bytes | None:
+        """Find the matches of a part and add their values up; with the last one, the masked sums for every modulus."""
+        terms, portion = self.terms, self._matcher.portions[number]
+        tags, keys, body = cut(mail, portion.tags, *self._lengths(portion, number))
+        self._commit(self._matcher.portions, number, memoryview(mail)[portion.tags :])
+        if number == 0:
+            each = cut(keys, *[KEY_BYTES] * len(terms.moduli))
+            self._sums = [MaskedSums(*one, random=self._random) for one in zip(terms.moduli, each, strict=True)]
+        known = self._matcher.learn(number, tags)
+        entries = known.within(portion.first * DEGREE, portion.stop * DEGREE).ordered(DEGREE)
+        columns = np.frombuffer(body, np.uint8).reshape(-1, len(terms.moduli), terms.right, FRESH_BYTES)
+        for index, sums in enumerate(self._sums):
+            sums.add(portion.first, columns[:, index], entries, terms.outputs)
+        return self._reply() if number == terms.parts - 1 else None
+
+    def _reply(self) -> bytes:
+        shares, sent = np.empty(self.terms.shape, np.uint64), []
+        for share, sums in zip(shares, self._sums, strict=True):
+            replies = sums.reply(*share.shape)
+            share[:] = replies.shares
             sent.append(replies.sent)
         self._shares = shares
         return b"".join(sent)
@@ -196,21 +209,29 @@ class ValueSide(_Side):
         self._matcher: ValueMatcher = (
             OtValue(terms, keys, random) if terms.engine == "ot" else HiddenValue(terms, keys, random, threads)
         )
-        super().__init__(terms, self._matcher.opening(), [*self._matcher.steps, self._send, None, self._open])
+        self._keys = list[ValueKey]()
+        answers = [partial(self._answer, number) for number in range(terms.parts)]
+        acts: list[Act] = [lambda _: self._matcher.opening(), self._matcher.meet, *answers, self._open]
+        super().__init__(terms, terms.turns[1], acts)
 
-    def _send(self, mail: Bytes) -> bytes:
-        """Answer the match, and send the columns in the hidden order, dummies as zeros, for every modulus."""
-        tags, order = self._matcher.finish(mail)
+    def _answer(self, number: int, mail: Bytes) -> memoryview:
+        """Answer a part of the match, and send its blocks of the columns in the hidden order, dummies as zeros."""
+        tags, portion = self._matcher.tags(number, mail), self._matcher.portions[number]
+        if number == 0:
+            self._keys = [ValueKey(modulus) for modulus in self.terms.moduli]
+        sent = np.empty(len(tags) + sum(self._lengths(portion, number)), np.uint8)
+        sent[: len(tags)] = np.frombuffer(tags, np.uint8)
+        keys = b"".join(key.public for key in self._keys) if number == 0 else b""
+        sent[len(tags) : len(tags) + len(keys)] = np.frombuffer(keys, np.uint8)
         padded = np.concatenate([self._right, np.zeros((1, self.terms.right), np.int64)])
+        order = self._matcher.order[portion.first * DEGREE : portion.stop * DEGREE]
         columns = padded[order].T  # a dummy has the position -1: the row of zeros
-        self._keys = [ValueKey(modulus) for modulus in self.terms.moduli]
-        parts = [tags]
-        for key in self._keys:
-            parts.append(key.public)
-            parts += [key.encrypt(column).tobytes() for column in columns]
-        mail = b"".join(parts)
-        self._commit(blocks_of(len(order)), memoryview(mail)[len(tags) :])
-        return mail
+        blocks = sent[len(tags) + len(keys) :].reshape(-1, len(self._keys), self.terms.right, FRESH_BYTES)
+        for index, key in enumerate(self._keys):
+            for place, column in enumerate(columns):
+                key.encrypt(column, blocks[:, index, place])
+        self._commit(self._matcher.portions, number, sent[len(tags) :].data)
+        return sent.data
 
     def keys(self) -> bytes:
         """The secret keys, 8192 bytes for each modulus: they open everything that was sent (`opening`).

@@ -9,13 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
-from typing import Literal
 
 from protocols.errors import MisuseError
+from protocols.join.turns import MAX_PARTS, Engine, turns
 
-Engine = Literal["ot", "ec-hidden"]
-
-ROUNDS = 6
 SESSION = 32  # bytes
 MOST = 1 << 25  # keys of a side: the largest size ever announced (`masked` counts on it)
 MAX_REPLIES = 1024  # cells of a table: a sum under way takes 393 kB of memory
@@ -40,6 +37,7 @@ class JoinTerms:
     pairs: how many pairs of parties are added up to one table; each must leave the others room.
     largest: most keys that the attribute side and the value side may announce (rounded up to a power of two).
     minimum: fewest keys of a list of the hidden engine; see `AttributeSide.left_out`.
+    parts: into how many parts the mails of engine `ot` are cut, so that both sides and the wire work at the same time.
 
     Raises:
         MisuseError: a number out of range.
@@ -55,6 +53,7 @@ class JoinTerms:
     pairs: int = 1
     largest: tuple[int, int] = (MOST, MOST)
     minimum: int = 1
+    parts: int = 1
 
     def __post_init__(self) -> None:
         _require(len(self.session) == SESSION, "a session id has the wrong length", f"give {SESSION} bytes")
@@ -66,6 +65,8 @@ class JoinTerms:
         _require(min(self.left_limits + self.right_limits) >= 1, "a limit below 1", "give the largest absolute value")
         _require(max(self.left_limits + self.right_limits) < 1 << 62, "a limit beyond 64 bits", "give a smaller one")
         _require(min(self.pairs, self.minimum) >= 1, "a count below 1", "count from 1")
+        most = MAX_PARTS if self.engine == "ot" else 1
+        _require(1 <= self.parts <= most, "a number of parts out of range", f"cut into 1 to {most}")
         _require(1 <= min(self.largest) <= max(self.largest) <= MOST, "a size out of range", f"allow 1 to {MOST} keys")
 
     @property
@@ -77,6 +78,11 @@ class JoinTerms:
     def right(self) -> int:
         """Columns of the value side."""
         return len(self.right_limits)
+
+    @property
+    def turns(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the turns of the attribute side and of the value side wait for; see `protocols.join.turns`."""
+        return turns(self.engine, self.parts)
 
     @property
     def moduli(self) -> tuple[int, ...]:

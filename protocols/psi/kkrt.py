@@ -131,6 +131,11 @@ class Receiver:
         self._answers += 1
 
     @property
+    def known(self) -> I64:
+        """As `matches`, of the buckets that were answered so far: -1 for the items of all others."""
+        return self._matches
+
+    @property
     def matches(self) -> I64:
         """For each own item its position in the sender's order, or -1, as (n,); MisuseError before the last answer."""
         if self._answers < self._agreement.buckets:
@@ -206,6 +211,11 @@ class Sender:
                 rows = masked ^ _gather(known, own)
                 tags[index, chunk] = code.hash(rows, own, index, bucket)[:, : self._agreement.tag_bytes]
         return tags
+
+    @property
+    def arranged(self) -> I64:
+        """As `permutation`, of the buckets that were answered so far."""
+        return self._order[: self._answers * self._agreement.sender_capacity]
 
     @property
     def permutation(self) -> I64:

@@ -20,10 +20,11 @@ from parties.openings import Facts, Openings
 from policies.identity import Standing
 from protocols.join.commitment import Commitment
 from protocols.join.roles import AttributeSide, ValueSide
-from protocols.join.terms import ROUNDS, JoinTerms
+from protocols.join.terms import JoinTerms
 from protocols.psi.items import I64
 from tests.bad_input.homes import CONSORTIUM, certified_home, furnish
 from tests.policies.samples import CONTRACT
+from tests.protocols.join import pairs
 from tests.support.authority import TestAuthority
 from tests.system.world import evidence
 
@@ -73,9 +74,10 @@ class Audited:
         shape = found.shape
         committed = Committed(found.root, (shape.moduli, shape.columns, shape.blocks), shape.bytes, keys)
         facts = Facts(peer, committed, RANGES, Catalogue(self.home(me)).contracts if mail is not None else {})
+        pieces = None if mail is None else [memoryview(mail)[-shape.bytes :]]
         plan = SimpleNamespace(digest=lambda: PLAN)
         order = SimpleNamespace(iss=f"spiffe://{CONSORTIUM}/user/rosa")
-        Openings(node).commit(SimpleNamespace(job=JOB, plan=plan, order=order), facts, mail)  # type: ignore[arg-type]
+        Openings(node).commit(SimpleNamespace(job=JOB, plan=plan, order=order), facts, pieces)  # type: ignore[arg-type]
         node.close()
 
     def file(self, name: str) -> Path:
@@ -129,10 +131,5 @@ def sides(column: I64, sent: I64) -> tuple[AttributeSide, ValueSide]:
 
 
 def talk(a: AttributeSide, b: ValueSide) -> bytes:
-    """Go through the rounds; the mail with the encrypted columns."""
-    to_a = to_b = None
-    longest = b""
-    for number in range(1, ROUNDS + 1):
-        to_b, to_a = a.step(number, to_a), b.step(number, to_b)
-        longest = max(longest, to_a or b"", key=len)
-    return longest
+    """Go through all turns; the mail with the encrypted columns."""
+    return max((mail for mail in pairs.talk(a, b)[1] if mail), key=len)

@@ -26,6 +26,11 @@ def test_a_whole_job_is_measured_beside_its_protocol(monkeypatch: pytest.MonkeyP
     assert "s the job" in row.note
 
 
+def test_a_job_in_parts_gives_the_right_answer() -> None:
+    """Between real processes: 600,000 rows are published, so there are four parts; where few are, some are empty."""
+    assert join_job._job(3000, published=600_000) > 0
+
+
 def test_the_goals_stand_at_a_million_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "bare", lambda _engine, _size, _counts=1: Figures(1.0, 2.0, 3.0))
     monkeypatch.setattr(join_job, "_job", lambda _size: 1.5)
@@ -42,14 +47,14 @@ def test_a_wrong_table_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         join.bare("ot", 300)
 
 
-def _wrong(_engine: str, _counts: int, size: int) -> tuple[Role, Role]:
+def _wrong(_engine: str, _counts: int, _parts: int, size: int) -> tuple[Role, Role]:
     """The value side gives other amounts than are checked for."""
-    attribute, _ = _ROLES("ot", 1, size)
+    attribute, _ = _ROLES("ot", 1, 1, size)
 
     def value(ids: Ids, link: Link) -> None:
         monkey = pytest.MonkeyPatch()
         monkey.setattr(join, "amounts", lambda count: np.ones(count, np.int64))
-        _ROLES("ot", 1, size)[1](ids, link)
+        _ROLES("ot", 1, 1, size)[1](ids, link)
 
     return attribute, value
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from federation.cli import _show_result, _total, find_job, queries
-from federation.client import Researcher
+from federation.cli import _show_result, find_job, queries
+from federation.client import Researcher, step_count
 from inbond.errors import ConfigError, InbondError
 from inbond.v1 import control_pb2 as wire
 from policies.canonical import canonical
@@ -48,8 +48,8 @@ def test_a_result_is_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_bar_is_as_long_as_the_jobs_plan_has_steps() -> None:
-    assert _total(wire.JobView()) is None
-    assert _total(wire.JobView(plan=canonical(PLAN.payload()).decode())) == 3
+    assert step_count(wire.JobView()) is None
+    assert step_count(wire.JobView(plan=canonical(PLAN.payload()).decode())) == 3
 
 
 class Known:

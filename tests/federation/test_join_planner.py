@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from federation.planner import make_plan
 from policies.contract import DataContract
@@ -63,6 +64,19 @@ def test_an_owner_that_does_not_show_members_gets_a_hidden_join_or_the_attribute
 @pytest.mark.parametrize(("matching", "engine"), [("auto", "ot"), ("fast", "ot"), ("hidden", "ec-hidden")])
 def test_the_author_may_ask_for_one_kind(matching: str, engine: str) -> None:
     assert joined(matching=matching).engine == engine
+
+
+@pytest.mark.parametrize(("left", "right", "parts"), [(None, None, 1), (200_000, 9, 1), (9, 300_000, 2), (10**7, 9, 4)])
+def test_large_matches_are_cut_into_parts(left: int | None, right: int | None, parts: int) -> None:
+    held = orders(published_rows=left), payments(published_rows=right)
+    assert joined(COUNT, *held, matching="fast").parts == parts
+    assert joined(COUNT, *held, matching="hidden").parts == 1
+
+
+def test_a_plan_with_parts_that_no_engine_has_is_no_plan() -> None:
+    for wrong in ({"engine": "ec-hidden", "parts": 2}, {"engine": "ot", "parts": 0}, {"engine": "ot", "parts": 17}):
+        with pytest.raises(ValidationError, match="parts"):
+            JoinPlan.model_validate({"attributes": 0, "keys": ["order-id"], **wrong})
 
 
 def test_every_leak_names_who_learns_and_of_whom() -> None:

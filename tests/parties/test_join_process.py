@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from inbond.errors import JobFailed
-from parties.join_process import JoinProcess, join_child
+from parties.join_process import JoinProcess, Turned, join_child
 from protocols.errors import PeerViolation
 from protocols.join.shares import open_table
-from protocols.join.terms import ROUNDS, Engine, JoinTerms
+from protocols.join.terms import JoinTerms
+from protocols.join.turns import Engine, turns
 from protocols.psi.items import distinct
 
 MEMORY = 8 << 30
@@ -44,16 +45,19 @@ def pair(engine: Engine, **changes: int) -> Iterator[tuple[JoinProcess, JoinProc
         right.kill()
 
 
-def talk(left: JoinProcess, right: JoinProcess) -> None:
-    to_left = to_right = None
-    for number in range(1, ROUNDS + 1):
-        to_right, to_left = left.step("b", number, to_left), right.step("a", number, to_right)
+def talk(left: JoinProcess, right: JoinProcess, engine: Engine) -> tuple[list[Turned], list[Turned]]:
+    """Without parts both sides have as many turns, and none waits for a later one."""
+    sent: tuple[list[Turned], list[Turned]] = ([], [])
+    for number, (ours, theirs) in enumerate(zip(*turns(engine, 1), strict=True), 1):
+        sent[0].append(left.step("b", number, sent[1][ours - 1].mail if ours else None))
+        sent[1].append(right.step("a", number, sent[0][theirs - 1].mail if theirs else None))
+    return sent
 
 
 @pytest.mark.parametrize("engine", ["ot", "ec-hidden"])
 def test_two_processes_end_with_shares_of_the_table(engine: Engine) -> None:
     with pair(engine) as (left, right):
-        talk(left, right)
+        talk(left, right, engine)
         ours, theirs = left.end("b"), right.end("a")
     table = open_table(ours.shares + theirs.shares, terms(engine).moduli)
     assert table[:, 0].tolist() == [10, 10]
@@ -65,19 +69,22 @@ def test_two_processes_end_with_shares_of_the_table(engine: Engine) -> None:
 @pytest.mark.parametrize("engine", ["ot", "ec-hidden"])
 def test_both_processes_tell_to_what_the_value_side_is_bound_and_only_its_own_tells_the_keys(engine: Engine) -> None:
     with pair(engine) as (left, right):
-        assert left.commitment("b") is None
-        assert right.commitment("a") is None
-        talk(left, right)
-        ours, theirs = left.commitment("b"), right.commitment("a")
+        sent = talk(left, right, engine)
+    assert [one.committed is not None for one in sent[0]] == [False, False, False, True]
+    assert [one.committed is not None for one in sent[1]] == [False, False, True, True]
+    ours, theirs, mail = sent[0][3].committed, sent[1][2].committed, sent[1][2].mail
     assert ours is not None
     assert theirs is not None
+    assert mail is not None
     assert ours[:3] == theirs[:3]
+    assert [one.bound for one in sent[1]] == [0, 0, ours.size, 0]
+    assert len(mail) > ours.size
     assert (ours.shape, ours.keys, len(theirs.keys)) == ((1, 2, 1), b"", 8192)
 
 
 def test_lists_below_the_minimum_are_left_out_of_a_hidden_join() -> None:
     with pair("ec-hidden", minimum=21) as (left, right):
-        talk(left, right)
+        talk(left, right, "ec-hidden")
         assert left.end("b").left_out == (0, 1)
 
 
@@ -96,7 +103,7 @@ def test_a_set_ten_times_the_agreed_one_ends_the_join_at_both() -> None:
     with pair("ot") as (left, right):
         with pytest.raises(JobFailed, match="larger than agreed"):
             left.open("c", terms("ot", largest=(4, 4)), distinct(ITEMS[:40]), GROUPS, np.ones((40, 1), np.int64))
-        opening = left.step("b", 1, None)
+        opening = left.step("b", 1, None).mail
         right.open("c", terms("ot", largest=(4, 64)), distinct(ITEMS[20:]), None, AMOUNTS)
         right.step("c", 1, None)
         with pytest.raises(PeerViolation, match="announced size is not allowed"):

@@ -17,7 +17,6 @@ from examples.consortium import Member
 from inbond import codec
 from inbond.records import FIELD
 from policies.plan import LeakKind
-from policies.protocols import JOIN_ROUNDS
 from tests.system.capture import deviation, found_number, read_capture
 from tests.system.retail import FIRMS, MERCHANTS, REAL, make_tables, member, united
 from tests.system.world import PURPOSE, Followed, World
@@ -159,8 +158,8 @@ def test_the_coordinator_carries_no_key_no_row_and_no_number_of_a_join(market: W
     assert not found_number(haystack, int(answer.rows[0]["amount"] * 100))
     mails = [
         record[FIELD].numpy().tobytes()
-        for round_ in range(1, JOIN_ROUNDS + 1)
-        for body in capture.replies("query.join", round_).values()
+        for turn in range(1, 5)
+        for body in capture.replies("query.join", turn).values()
         for record in codec.decode(body).array_records.values()
     ]
     assert len(mails) == 6

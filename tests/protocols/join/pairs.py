@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from protocols.join.roles import AttributeSide, ValueSide
-from protocols.join.terms import ROUNDS, JoinTerms
+from protocols.join.terms import JoinTerms
 from protocols.packing import U64
 from protocols.psi.items import I64
 
@@ -51,18 +51,33 @@ class Pair:
         return table
 
 
-Mails = list[tuple[bytes | None, bytes | None]]
+Mails = tuple[list[bytes | None], list[bytes | None]]
+"""What each side sent, by turn (the first at 0)."""
 
 
-def talk(a: AttributeSide, b: ValueSide, rounds: int = ROUNDS) -> Mails:
-    """Go through the rounds; what each side sent in each."""
-    mails: Mails = []
-    to_a = to_b = None
-    for number in range(1, rounds + 1):
-        sent = a.step(number, to_a), b.step(number, to_b)
-        to_b, to_a = sent
-        mails.append(sent)
+def talk(a: AttributeSide, b: ValueSide, most: tuple[int, int] = (99, 99)) -> Mails:
+    """Go through the turns as far as mails allow, and no further than the `most` of each side."""
+    mails: Mails = ([], [])
+    moved = True
+    while moved:
+        moved = False
+        for number, side in enumerate((a, b)):
+            waits, own, theirs = a.terms.turns[number][: most[number]], mails[number], mails[1 - number]
+            if len(own) == len(waits) or waits[len(own)] > len(theirs):
+                continue
+            wanted = waits[len(own)]
+            sent = side.step(len(own) + 1, theirs[wanted - 1] if wanted else None)
+            own.append(None if sent is None else bytes(sent))
+            moved = True
     return mails
+
+
+def due(sides: tuple[AttributeSide, ValueSide], victim: int, turn: int) -> bytes | None:
+    """Go on until the victim (0: attribute side, 1: value side) is to do `turn`; the mail that it is to take there."""
+    mails = talk(*sides, most=(99, turn - 1) if victim else (turn - 1, 99))
+    waits = sides[0].terms.turns[victim][turn - 1]
+    assert len(mails[victim]) == turn - 1
+    return mails[1 - victim][waits - 1] if waits else None
 
 
 def totals(a: AttributeSide, b: ValueSide) -> U64:

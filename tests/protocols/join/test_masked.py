@@ -9,8 +9,8 @@ from protocols.containers import U8
 from protocols.errors import PeerViolation
 from protocols.join import masked
 from protocols.join.entries import Entries
-from protocols.join.masked import MaskedSums, Replies, ValueKey, blocks_of, share_of
-from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, REPLY_BYTES, SPECIAL, ring
+from protocols.join.masked import MaskedSums, Replies, ValueKey, share_of
+from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, REPLY_BYTES, SPECIAL, blocks_of, ring
 from protocols.join.terms import MAX_REPLIES, MODULI, MOST
 from protocols.packing import U64
 from protocols.params import MAX_ERROR, MAX_MODULUS_BITS
@@ -30,7 +30,13 @@ def entries(positions: I64, weight: int = 1) -> Entries:
 
 
 def reply(key: ValueKey, columns: U8, rows: Entries) -> Replies:
-    return MaskedSums(T, key.public).reply(columns, rows.ordered(DEGREE), 1, ONE)
+    return replied(MaskedSums(T, key.public), columns, rows)
+
+
+def replied(sums: MaskedSums, columns: U8, rows: Entries) -> Replies:
+    """To columns (right columns, blocks, FRESH_BYTES)."""
+    sums.add(0, columns.swapaxes(0, 1), rows.ordered(DEGREE), ONE)
+    return sums.reply(1, len(ONE))
 
 
 def slots_of(key: ValueKey, values: I64, rows: Entries) -> tuple[U64, int]:
@@ -120,7 +126,7 @@ def budget_before_switching(key: ValueKey, columns: U8, rows: Entries) -> int:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sums._ring, "switch_down", watched)
-        sums.reply(columns, rows.ordered(DEGREE), 1, ONE)
+        replied(sums, columns, rows)
     return int(key._decryptor.invariant_noise_budget(kept[0]))
 
 

@@ -25,8 +25,8 @@ class Sender:
 
     def __init__(self, columns: list[I64], moduli: int = 1, count: int = 8) -> None:
         self.keys = [ValueKey(modulus) for modulus in MODULI[:moduli]]
-        bodies = [(key.public, *(key.encrypt(column).tobytes() for column in columns)) for key in self.keys]
-        self.sent = b"".join(part for body in bodies for part in body)
+        blocks = np.stack([[key.encrypt(column) for column in columns] for key in self.keys])
+        self.sent = b"".join(key.public for key in self.keys) + np.moveaxis(blocks, 2, 0).tobytes()
         self.shape = Shape(moduli, len(columns), -(-len(columns[0]) // DEGREE))
         self.secrets = b"".join(key.secret() for key in self.keys)
         root, ranges = Commitment.of(self.shape, self.sent).root, ((0, MOST),) * len(columns)
@@ -48,15 +48,21 @@ def test_an_honest_opening_has_no_fault(moduli: int) -> None:
     assert Sender([column(), column(seed=1)], moduli).found() == ()
 
 
-@pytest.mark.parametrize("terms", [TERMS, HIDDEN, replace(TERMS, wide=True)], ids=["ot", "ec-hidden", "wide"])
+WIDE = replace(TERMS, wide=True)
+TWO = replace(TERMS, wide=True, parts=2)
+
+
+@pytest.mark.parametrize("terms", [TERMS, HIDDEN, WIDE, TWO], ids=["ot", "ec-hidden", "wide", "parts"])
 def test_both_sides_of_a_join_commit_to_the_same_and_it_opens(terms: JoinTerms) -> None:
     a, b = many_to_one(terms, 300).sides()
-    mails = [sent for _, sent in talk(a, b) if sent is not None]
+    mails = talk(a, b)[1][2 : 2 + terms.parts]
     assert a.commitment is not None
     assert b.commitment is not None
     assert (a.commitment.root, a.commitment.shape) == (b.commitment.root, b.commitment.shape)
     shape = b.commitment.shape
-    sent = max(mails, key=len)[-shape.bytes :]
+    tails = [mail[portion.tags :] for mail, portion in zip(mails, a._matcher.portions, strict=True) if mail]
+    sent = b"".join(tails)
+    assert len(sent) == shape.bytes
     asked = Asked(shape, a.commitment.root, NONCE, 8, ranges_of([(-(10**4), 10**4)], shape.columns))
     opening = make_opening(asked, sent, b.keys())
     assert check_opening(asked, opening) == ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from protocols.errors import MisuseError, PeerViolation
 from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, KEY_BYTES, REPLY_BYTES, WIDTH
 from protocols.join.roles import AttributeSide, ValueSide
 from protocols.join.shares import open_table
-from protocols.join.terms import MODULI, ROUNDS, JoinTerms, session_of
+from protocols.join.terms import MODULI, JoinTerms, session_of
+from protocols.psi.agreement import Agreement
 from protocols.psi.cuckoo import PlacementFailed
-from tests.protocols.join.pairs import HIDDEN, TERMS, Mails, Pair, items, many_to_one, talk, totals
+from tests.protocols.join.pairs import HIDDEN, TERMS, Pair, due, items, many_to_one, talk, totals
 
 ENGINES = pytest.mark.parametrize("terms", [TERMS, HIDDEN], ids=["ot", "ec-hidden"])
 EMPTY = np.empty(0, np.int64)
@@ -103,10 +105,14 @@ def test_every_number_of_weights_and_lists_that_can_not_be_hidden_is_refused() -
 
 def test_shares_come_after_the_last_round_only() -> None:
     a, b = many_to_one(TERMS, 20).sides()
-    talk(a, b, ROUNDS - 1)
-    for side in (a, b):
-        with pytest.raises(MisuseError, match="no shares yet"):
-            _ = side.shares
+    last = len(TERMS.turns[1])
+    talk(a, b, (99, last - 1))
+    with pytest.raises(MisuseError, match="no shares yet"):
+        _ = b.shares
+    a, b = many_to_one(TERMS, 20).sides()
+    talk(a, b, (len(TERMS.turns[0]) - 1, 99))
+    with pytest.raises(MisuseError, match="no shares yet"):
+        _ = a.shares
 
 
 # our own faults
@@ -231,8 +237,8 @@ def test_parties_with_other_terms_find_no_match(terms: JoinTerms) -> None:
 
 
 @ENGINES
-def test_rounds_out_of_order_end_a_join(terms: JoinTerms) -> None:
-    for wrong in (0, 2, 6, 7, -1):
+def test_turns_out_of_order_end_a_join(terms: JoinTerms) -> None:
+    for wrong in (0, 2, 4, 5, -1):
         for side in many_to_one(terms, 10).sides():
             with pytest.raises(PeerViolation, match="out of order"):
                 side.step(wrong, None)
@@ -241,45 +247,77 @@ def test_rounds_out_of_order_end_a_join(terms: JoinTerms) -> None:
 
 
 @ENGINES
-def test_a_finished_join_does_nothing_more_and_a_replayed_round_takes_its_shares_away(terms: JoinTerms) -> None:
+def test_a_finished_join_does_nothing_more_and_a_replayed_turn_takes_its_shares_away(terms: JoinTerms) -> None:
     a, b = joined(many_to_one(terms, 10))
     for side in (a, b):
-        for number in (6, 7):
+        for number in (4, 5):
             with pytest.raises(PeerViolation, match="out of order"):
                 side.step(number, None)
         with pytest.raises(MisuseError):
             _ = side.shares
 
 
-def recorded(pair: Pair) -> Mails:
-    return talk(*pair.sides())
+PARTED = replace(TERMS, parts=3)
 
 
-@ENGINES
-def test_mails_that_are_missing_cut_or_not_due_end_a_join(terms: JoinTerms) -> None:
-    """Each mail of each round in turn: replaced by nothing, a byte less, a byte more, or sent where none is due."""
+@pytest.mark.parametrize("terms", [TERMS, PARTED, HIDDEN], ids=["ot", "parts", "ec-hidden"])
+def test_mails_that_are_missing_cut_or_not_due_end_a_join(terms: JoinTerms, small_buckets: None) -> None:
+    """Each mail of each turn: replaced by nothing, a byte less, a byte more, or sent where none is due."""
     pair = many_to_one(terms, 30)
-    mails = recorded(pair)
     for victim in (0, 1):
-        for number in range(2, ROUNDS + 1):
-            good = mails[number - 2][1 - victim]
-            bad = (b"", b"junk") if good is None else (None, good[:-1], good + b"\0", b"")
-            for mail in bad:
+        for turn, waits in enumerate(terms.turns[victim], 1):
+            for change in range(4 if waits else 2):
                 sides = pair.sides()
-                _until(sides, victim, number)
+                good = due(sides, victim, turn)
+                assert (good is not None) == (waits > 0)
+                bad = (b"", b"junk") if good is None else (None, good[:-1], good + b"\0", b"")
                 with pytest.raises(PeerViolation):
-                    sides[victim].step(number, mail)
+                    sides[victim].step(turn, bad[change])
                 with pytest.raises(MisuseError):
                     _ = sides[victim].shares
 
 
-def _until(sides: tuple[AttributeSide, ValueSide], victim: int, number: int) -> tuple[bytes | None, bytes | None]:
-    """Both sides up to round `number` of the victim; what they sent last."""
-    sent: tuple[bytes | None, bytes | None] = (None, None)
-    for turn in range(1, number):
-        sent = sides[0].step(turn, sent[1]), sides[1].step(turn, sent[0])
-    assert sides[victim]._round == number - 1
-    return sent
+@pytest.fixture
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matching by OT extension in buckets of 8 items, so that few items fill many."""
+    monkeypatch.setattr("protocols.join.matching.Agreement", partial(Agreement, bucket_items=8))
+
+
+@pytest.mark.parametrize("parts", [2, 3, 16])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_join_in_parts_gives_the_same_table(small_buckets: None, parts: int, wide: bool) -> None:
+    """Also where a ciphertext has positions of several parts, and where there are more parts than buckets."""
+    pair = many_to_one(replace(TERMS, parts=parts, wide=wide), 60)
+    a, b = joined(pair)
+    assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
+    assert a.matched.tolist() == np.isin(pair.keys, pair.others).tolist()
+
+
+def test_a_join_in_parts_sends_each_block_once_all_its_positions_are_known() -> None:
+    """70,000 keys are two buckets of 1 << 16 items each, and so more than one ciphertext."""
+    pair = many_to_one(replace(TERMS, parts=2, groups=1), 70_000)
+    sides = pair.sides()
+    first = due(sides, 0, 5)
+    second = due(pair.sides(), 0, 6)
+    assert first is not None
+    assert second is not None
+    portions = sides[0]._matcher.portions
+    assert [portion.buckets for portion in portions] == [1, 1]
+    assert 0 < portions[0].stop == portions[1].first < portions[1].stop
+    blocks = [2 * FRESH_BYTES * (one.stop - one.first) for one in portions]
+    assert [len(first) - portions[0].tags - KEY_BYTES, len(second) - portions[1].tags] == blocks
+    a, b = joined(pair)
+    assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
+
+
+def test_parts_are_for_the_fast_engine_and_few() -> None:
+    for wrong in (replace_of(TERMS, 0), replace_of(TERMS, 17), replace_of(HIDDEN, 2)):
+        with pytest.raises(MisuseError, match="number of parts"):
+            wrong()
+
+
+def replace_of(terms: JoinTerms, parts: int) -> Callable[[], JoinTerms]:
+    return lambda: replace(terms, parts=parts)
 
 
 def _tampered(part: int, value: bytes) -> Callable[[bytes], bytes]:
@@ -293,9 +331,8 @@ POLYNOMIAL = len(DATA) * DEGREE * WIDTH
 @ENGINES
 def test_encrypted_columns_and_keys_that_are_malformed_are_refused(terms: JoinTerms) -> None:
     pair = many_to_one(terms, 30)
-    a, b = pair.sides()
-    number = {"ot": 5, "ec-hidden": 4}[terms.engine]
-    good = _until((a, b), 0, number)[1]
+    number = 4
+    good = due(pair.sides(), 0, number)
     assert good is not None
     start = len(good) - KEY_BYTES - 2 * FRESH_BYTES * ((len(good) - KEY_BYTES) // (2 * FRESH_BYTES))
     key = start
@@ -307,7 +344,7 @@ def test_encrypted_columns_and_keys_that_are_malformed_are_refused(terms: JoinTe
     }
     for mail in bad.values():
         sides = pair.sides()
-        _until(sides, 0, number)
+        due(sides, 0, number)
         with pytest.raises(PeerViolation, match=r"exceeds its prime|transparent"):
             sides[0].step(number, _with_own_tags(sides, mail, start))
         with pytest.raises(MisuseError):
@@ -322,7 +359,7 @@ def _with_own_tags(sides: tuple[AttributeSide, ValueSide], mail: bytes, start: i
 @ENGINES
 def test_replies_that_are_malformed_are_refused_by_the_key_holder(terms: JoinTerms) -> None:
     pair = many_to_one(terms, 30)
-    number = {"ot": 6, "ec-hidden": 5}[terms.engine]
+    number = 4
     half = REPLY_BYTES // 2
     changes: tuple[Callable[[bytes], bytes], ...] = (
         lambda good: LARGE + good[WIDTH:],
@@ -333,7 +370,7 @@ def test_replies_that_are_malformed_are_refused_by_the_key_holder(terms: JoinTer
     )
     for change in changes:
         sides = pair.sides()
-        good = _until(sides, 1, number)[0]
+        good = due(sides, 1, number)
         assert good is not None
         with pytest.raises(PeerViolation):
             sides[1].step(number, change(good))
@@ -347,19 +384,19 @@ def test_malformed_points_end_a_join_of_either_engine() -> None:
     for point in (bytes(32), b"\xff" * 32):
         for victim in (0, 1):
             sides = pair.sides()
-            good = _until(sides, victim, 3)[1 - victim]
+            good = due(sides, victim, 3)
             assert good is not None
             with pytest.raises(PeerViolation):
                 sides[victim].step(3, point + good[32:])
     sides = pair.sides()
-    good = _until(sides, 1, 3)[0]
+    good = due(sides, 1, 3)
     assert good is not None
     with pytest.raises(PeerViolation, match="repeats"):
         sides[1].step(3, good[32:64] + good[32:])
     other = many_to_one(TERMS, 30)
     for point in (bytes(32), b"\xff" * 32):
         sides = other.sides()
-        offer = _until(sides, 1, 2)[0]
+        offer = due(sides, 1, 2)
         assert offer is not None
         with pytest.raises(PeerViolation):
             sides[1].step(2, offer[:8] + point)

@@ -9,7 +9,7 @@ import pytest
 from protocols.join.matching import HiddenAttribute, HiddenValue
 from protocols.join.roles import AttributeSide, ValueSide
 from protocols.join.table import Table
-from protocols.join.terms import MODULI, ROUNDS, JoinTerms
+from protocols.join.terms import MODULI, JoinTerms
 from protocols.packing import U64
 from protocols.psi.items import I64, distinct
 from tests.protocols.join.pairs import HIDDEN, TERMS, Pair, items, many_to_one, talk
@@ -18,6 +18,7 @@ ENGINES = pytest.mark.parametrize("terms", [TERMS, HIDDEN], ids=["ot", "ec-hidde
 
 
 def sizes(pair: Pair) -> list[tuple[int | None, ...]]:
+    """Of the attribute side's and of the value side's mails, by turn."""
     return [tuple(None if mail is None else len(mail) for mail in sent) for sent in talk(*pair.sides())]
 
 
@@ -44,8 +45,8 @@ def test_sizes_of_mails_depend_on_the_announced_sizes_only(terms: JoinTerms) -> 
 
 def test_sizes_for_the_wide_and_the_large_follow_the_terms() -> None:
     narrow, wide = (sizes(many_to_one(replace(TERMS, wide=wide), 20)) for wide in (False, True))
-    assert narrow[4][0] is not None
-    assert wide[4][0] == 2 * narrow[4][0]
+    assert narrow[0][3] is not None
+    assert wide[0][3] == 2 * narrow[0][3]
 
 
 def test_the_hidden_attribute_sides_view_comes_from_counts_alone() -> None:
@@ -74,16 +75,10 @@ def _lists_seen(pair: Pair) -> I64:
     table = Table.of(pair.terms, items(pair.keys), pair.groups, pair.left)
     a = HiddenAttribute(pair.terms, table, os.urandom, None)
     b = HiddenValue(pair.terms, distinct(items(pair.others)).items, os.urandom, None)
-    (a_offer, a_raise), (b_offer,) = a.steps, b.steps
-    assert a_offer is not None
-    assert a_raise is not None
-    assert b_offer is not None
-    to_b, to_a = a_offer(b.opening()), b_offer(a.opening())
-    assert to_a is not None
-    assert to_b is not None
-    a_raise(to_a)
-    entries = a.finish(b.finish(to_b)[0])
-    found = np.full(a.positions, -1, np.int64)
+    to_b, to_a = a.meet(b.opening()), b.meet(a.opening())
+    a.ask(0, to_a)
+    entries = a.learn(0, b.tags(0, to_b))
+    found = np.full(len(b.order), -1, np.int64)
     found[entries.positions] = entries.groups
     return found
 
@@ -119,7 +114,7 @@ def test_the_value_sides_view_of_a_hidden_match_is_list_sizes_and_random_points(
     means = []
     for pair in (many, few):
         a, b = pair.sides()
-        sent = talk(a, b, 2)[1][0]
+        sent = talk(a, b)[0][1]
         assert sent is not None
         points = np.frombuffer(sent, np.uint8).reshape(64, 32)
         assert len(np.unique(points, axis=0)) == 64
@@ -146,7 +141,7 @@ def test_two_joins_of_the_same_data_share_no_mail(terms: JoinTerms) -> None:
     """Fresh randomness in every mail but the sizes."""
     pair = many_to_one(terms, 40)
     first, second = talk(*pair.sides()), talk(*pair.sides())
-    assert len(first) == ROUNDS
-    for one, other in zip(first[1:], second[1:], strict=True):
-        for left, right in zip(one, other, strict=True):
+    for one, other in zip(first, second, strict=True):
+        assert len(one) >= 4
+        for left, right in zip(one[1:], other[1:], strict=True):
             assert left is None or left != right
