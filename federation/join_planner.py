@@ -29,10 +29,8 @@ BLOCK = 8192  # values in one ciphertext
 SECONDS_PER_PRODUCT, SECONDS_PER_CIPHERTEXT = 0.002, 0.004
 FRESH_BYTES, REPLY_BYTES = 172_100, 98_304  # of a ciphertext, of a reply
 MOST_JOINED = 2**24  # keys of a pair up to which a sum with bounds is kept in one modulus; a party refuses more
-PART, MOST_PARTS = (
-    131_072,
-    4,
-)  # keys of a part of the fast engine: smaller ones cost more than working side by side saves
+# Keys of a part of the fast engine (a bucket of its own), and most parts: smaller ones cost more than they save.
+PART, MOST_PARTS = 65_536, 8
 ROOM = 2  # a side may show so many times the rows that its contract publishes
 
 

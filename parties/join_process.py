@@ -133,6 +133,7 @@ class _Roles:
         from protocols.join import roles  # noqa: PLC0415 - SEAL is for the child alone, which loads it while it waits
 
         self._sides, self._roles = roles, dict[str, Any]()
+        self._failed = dict[str, Exception]()
 
     def answer(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         """What one request asks for; a failure is told with its words, which are for this party alone."""
@@ -142,6 +143,8 @@ class _Roles:
             "end": self._end,
         }
         try:
+            if head["peer"] in self._failed:
+                raise self._failed[head["peer"]]
             return work[head["do"]](head, body)
         except PeerViolation as error:
             return {"failed": _VIOLATION, "what": error.what}, []
@@ -149,6 +152,13 @@ class _Roles:
             return {"failed": _MISUSE, "what": f"{error.what}; {error.right}"}, []
         except (MemoryError, OSError, ArithmeticError, RuntimeError) as error:
             return {"failed": _MISUSE, "what": type(error).__name__}, []
+
+    def prepare(self, peer: str) -> None:
+        """Go on with the role towards `peer` while it is not asked; what fails is told when it is."""
+        try:
+            self._roles[peer].prepare()
+        except Exception as error:  # noqa: BLE001 - whatever it is, `answer` sorts it out
+            self._failed[peer] = error
 
     def _open(self, head: Mapping[str, Any], body: Sequence[memoryview]) -> tuple[dict[str, Any], list[Buffer]]:
         fields = dict(head["terms"])
@@ -210,5 +220,8 @@ def main(channel: Channel) -> None:
             packet = channel.receive()
         except ChannelBroken:
             return
-        head, body = roles.answer(json.loads(packet.head), packet.body)
+        asked = json.loads(packet.head)
+        head, body = roles.answer(asked, packet.body)
         channel.send(json.dumps(head).encode(), body)
+        if asked["do"] == "step" and "failed" not in head:
+            roles.prepare(asked["peer"])

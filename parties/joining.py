@@ -8,9 +8,8 @@ stops in mid-join cannot go on with it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 from flwr.app import RecordDict
@@ -38,7 +37,6 @@ from protocols.masking import pair_seed
 from protocols.pair import PairChannel
 from protocols.secure_sum import SumSpec
 
-_T = TypeVar("_T")
 MAX_MAIL = 512 * 1024 * 1024
 _LEFT_OUT, _RELEASED, _HIDDEN, _SPEC = "left_out", "released", "hidden", "spec"
 
@@ -56,7 +54,6 @@ class JoinedJob(QueryJob):
         self._ready: Future[JoinProcess] | None = None
         self._rows: tuple[Keyed, Rows] | None = None
         self._waits = turns(join.engine, join.parts)[0 if self._attribute else 1]
-        self._ahead: Future[dict[str, Turned]] | None = None
         self._bound: dict[str, list[Buffer]] = {}
         self.steps["query.join"] = self._join
         self._readers = frozenset(context.plan.answered())
@@ -74,29 +71,19 @@ class JoinedJob(QueryJob):
             raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
         if turn > len(self._waits):
             raise PeerViolation("there are no more turns", where="query.join")
+        if turn == len(self._waits) - 1:
+            super().begin()
         waits = self._waits[turn - 1]
         mails = self._opened(self._label(waits), content, self.correspondents if waits else frozenset())
         reply = RecordDict()
-        for peer, made in self._made(self._process, turn, mails).items():
+        for peer in sorted(self.correspondents):
+            made = self._process.step(peer, turn, mails.get(peer))
             self._commit(peer, made)
             if made.mail is not None:
                 reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(turn), made.mail))
         if turn == len(self._waits):
             self._end(self._process)
         return reply
-
-    def _made(self, process: JoinProcess, turn: int, mails: Mapping[str, Buffer]) -> dict[str, Turned]:
-        """What the turn gives for each counterpart; then the next turn begins by itself, where it waits for no mail."""
-        if self._ahead is not None:
-            made, self._ahead = self._ahead.result(), None
-        else:
-            made = self._turned(process, turn, mails)
-        if self._waits[turn : turn + 1] == (0,):
-            self._ahead = _aside(lambda: self._turned(process, turn + 1, {}))
-        return made
-
-    def _turned(self, process: JoinProcess, turn: int, mails: Mapping[str, Buffer]) -> dict[str, Turned]:
-        return {peer: process.step(peer, turn, mails.get(peer)) for peer in sorted(self.correspondents)}
 
     def _commit(self, peer: str, made: Turned) -> None:
         """Log what the value side is bound to before anything leaves that rests on it; keep what opens it."""
@@ -110,14 +97,20 @@ class JoinedJob(QueryJob):
             del self._bound[peer]
 
     def begin(self) -> None:
-        """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster."""
+        """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster.
+
+        In a large join the processes of the later steps would only be in the way now.
+        """
         self._opening()
-        super().begin()
+        if self._layout.join.parts == 1:
+            super().begin()
 
     def _opening(self) -> Future[JoinProcess]:
         """The process with a role for every counterpart, once this party's fragment was run."""
         if self._ready is None:
-            self._ready = _aside(self._open)
+            reading = ThreadPoolExecutor(1, "join")
+            self._ready = reading.submit(self._open)
+            reading.shutdown(wait=False)
         return self._ready
 
     def close(self) -> None:
@@ -244,11 +237,3 @@ class JoinedJob(QueryJob):
         """Groups that lack keys of lists too short to be matched."""
         kept = self.context.vault.get(_LEFT_OUT)
         return super().left_out() if kept is None else np.frombuffer(kept, np.int64)
-
-
-def _aside(work: Callable[[], _T]) -> Future[_T]:
-    """Begin `work` in a thread of its own."""
-    thread = ThreadPoolExecutor(1, "join")
-    begun = thread.submit(work)
-    thread.shutdown(wait=False)
-    return begun

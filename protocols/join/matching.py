@@ -165,6 +165,11 @@ class OtValue:
         matrices = cut(mail, *[self._agreement.matrix_bytes] * self.portions[number].buckets)
         return b"".join([self._sender.respond(np.frombuffer(matrix, np.uint8)).tobytes() for matrix in matrices])
 
+    def arrange(self, number: int) -> None:
+        """Draw the hidden order of a part, before it is asked for; parts come one after the other."""
+        for _ in range(self.portions[number].buckets):
+            self._sender.arrange()
+
     @property
     def order(self) -> I64:
         """Which of our keys stands at each position that is known by now, -1 for none."""

@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from protocols.containers import Bytes
+from protocols.containers import U8, Bytes
 from protocols.errors import MisuseError, PeerViolation
 from protocols.join.commitment import Commitment, Digests, Shape
 from protocols.join.masked import MaskedSums, ValueKey, share_of
@@ -49,6 +49,7 @@ class _Side:
     def __init__(self, terms: JoinTerms, waits: Sequence[int], acts: Sequence[Act]) -> None:
         self.terms, self._script = terms, list(zip(waits, acts, strict=True))
         self._turn = 0  # the last one done
+        self._early: list[Bytes | None] = []  # what the next turn sends, where that is made already
         self._shares: U64 | None = None
         self._digests: Digests | None = None
         self.commitment: Commitment | None = None
@@ -73,12 +74,29 @@ class _Side:
                 right = "send a mail in this turn" if waits else "send nothing in this turn"
                 raise PeerViolation("a mail is missing or not due", where="join", right=right)
             self.bound = 0
-            sent = act(b"" if mail is None else mail)
+            sent = self._early.pop() if self._early else act(b"" if mail is None else mail)
         except BaseException:
             self._shares = None
             raise
         self._turn = number
         return sent
+
+    def prepare(self) -> None:
+        """Do what the next turn needs of this side alone, while its mail is on the way; to be called between turns.
+
+        It raises what the next `step` would, and ends the join with it.
+        """
+        if 0 < self._turn < len(self._script) and not self._early:
+            turn, self._turn = self._turn, len(self._script)  # as in `step`
+            waits, act = self._script[turn]
+            if waits == 0:
+                self._early.append(act(b""))
+            else:
+                self._begin()
+            self._turn = turn
+
+    def _begin(self) -> None:
+        """What can be done of the next turn without the mail that it waits for."""
 
     def _commit(self, portions: Sequence[Portion], number: int, sent: Bytes) -> None:
         """Note what was sent, keys and columns, with part `number`; after the last one the commitment is made."""
@@ -206,6 +224,8 @@ class ValueSide(_Side):
         if len(keys) < len(rows):
             raise MisuseError("a key occurs twice", where="join", right="sum its rows first")
         self._right = right
+        self._answered = 0
+        self._columns: U8 | None = None  # of the next part to answer, encrypted before it was asked for
         self._matcher: ValueMatcher = (
             OtValue(terms, keys, random) if terms.engine == "ot" else HiddenValue(terms, keys, random, threads)
         )
@@ -216,22 +236,39 @@ class ValueSide(_Side):
 
     def _answer(self, number: int, mail: Bytes) -> memoryview:
         """Answer a part of the match, and send its blocks of the columns in the hidden order, dummies as zeros."""
-        tags, portion = self._matcher.tags(number, mail), self._matcher.portions[number]
+        tags = self._matcher.tags(number, mail)
+        columns = self._encrypted(number) if self._columns is None else self._columns
+        self._answered, self._columns = number + 1, None
+        sent = np.concatenate([np.frombuffer(tags, np.uint8), columns])
+        self._commit(self._matcher.portions, number, sent[len(tags) :].data)
+        return sent.data
+
+    def _begin(self) -> None:
+        """Draw the order of the next part, where it does not depend on the mail, and encrypt its columns."""
+        if (
+            isinstance(self._matcher, OtValue)
+            and self._columns is None
+            and self._answered < len(self._matcher.portions)
+        ):
+            self._matcher.arrange(self._answered)
+            self._columns = self._encrypted(self._answered)
+
+    def _encrypted(self, number: int) -> U8:
+        """The public keys, with the first part, and the blocks of a part: see `Shape`."""
+        portion = self._matcher.portions[number]
         if number == 0:
             self._keys = [ValueKey(modulus) for modulus in self.terms.moduli]
-        sent = np.empty(len(tags) + sum(self._lengths(portion, number)), np.uint8)
-        sent[: len(tags)] = np.frombuffer(tags, np.uint8)
+        made = np.empty(sum(self._lengths(portion, number)), np.uint8)
         keys = b"".join(key.public for key in self._keys) if number == 0 else b""
-        sent[len(tags) : len(tags) + len(keys)] = np.frombuffer(keys, np.uint8)
+        made[: len(keys)] = np.frombuffer(keys, np.uint8)
         padded = np.concatenate([self._right, np.zeros((1, self.terms.right), np.int64)])
         order = self._matcher.order[portion.first * DEGREE : portion.stop * DEGREE]
         columns = padded[order].T  # a dummy has the position -1: the row of zeros
-        blocks = sent[len(tags) + len(keys) :].reshape(-1, len(self._keys), self.terms.right, FRESH_BYTES)
+        blocks = made[len(keys) :].reshape(-1, len(self._keys), self.terms.right, FRESH_BYTES)
         for index, key in enumerate(self._keys):
             for place, column in enumerate(columns):
                 key.encrypt(column, blocks[:, index, place])
-        self._commit(self._matcher.portions, number, sent[len(tags) :].data)
-        return sent.data
+        return made
 
     def keys(self) -> bytes:
         """The secret keys, 8192 bytes for each modulus: they open everything that was sent (`opening`).

@@ -157,6 +157,8 @@ class Sender:
         self._secret = np.frombuffer(random(WIDTH // 8), np.uint64).reshape(BLOCKS, 1, 2)
         self._transfer: tuple[Code, Streams] | None = None
         self._answers = 0
+        self._arranged: deque[U64] = deque()
+        self._placed = 0
         self._order = np.full(agreement.buckets * agreement.sender_capacity, -1, np.int64)
 
     def choose(self, offer: bytes) -> bytes:
@@ -187,10 +189,18 @@ class Sender:
             np.bitwise_and(received[:, chunk], self._secret, out=known[:, chunk])
             known[:, chunk] ^= streams.columns(chunk.stop - chunk.start)
         bucket, self._answers = self._answers, self._answers + 1
-        return self._tags(code, known, self._arrange(bucket), bucket).reshape(-1)
+        if not self._arranged:
+            self.arrange()
+        return self._tags(code, known, self._arranged.popleft(), bucket).reshape(-1)
 
-    def _arrange(self, bucket: int) -> U64:
-        """The bucket's items among dummies, in a fresh secret order that is noted down."""
+    def arrange(self) -> None:
+        """Put the items of the next bucket among dummies, in a fresh secret order that is noted down.
+
+        This depends on nothing that the receiver sends, and may be done before its request is here.
+        """
+        if self._placed == self._agreement.buckets:
+            raise MisuseError("there is no other bucket", where="OT sender", right="arrange each once")
+        bucket, self._placed = self._placed, self._placed + 1
         size, rows = self._agreement.sender_capacity, self._items.rows(bucket)
         dummies = self._random((size - len(rows)) * DIGEST)
         items = np.concatenate([self._items.take(rows), np.frombuffer(dummies, np.uint64).reshape(-1, 2)])
@@ -198,7 +208,7 @@ class Sender:
         self._order[bucket * size : (bucket + 1) * size] = np.pad(rows, (0, size - len(rows)), constant_values=-1)[
             order
         ]
-        return items[order]
+        self._arranged.append(items[order])
 
     def _tags(self, code: Code, known: U64, items: U64, bucket: int) -> U8:
         bins = self._items.placement.bins_of(items)
@@ -214,8 +224,8 @@ class Sender:
 
     @property
     def arranged(self) -> I64:
-        """As `permutation`, of the buckets that were answered so far."""
-        return self._order[: self._answers * self._agreement.sender_capacity]
+        """As `permutation`, of the buckets that were arranged so far."""
+        return self._order[: self._placed * self._agreement.sender_capacity]
 
     @property
     def permutation(self) -> I64:

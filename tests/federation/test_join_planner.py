@@ -66,7 +66,7 @@ def test_the_author_may_ask_for_one_kind(matching: str, engine: str) -> None:
     assert joined(matching=matching).engine == engine
 
 
-@pytest.mark.parametrize(("left", "right", "parts"), [(None, None, 1), (200_000, 9, 1), (9, 300_000, 2), (10**7, 9, 4)])
+@pytest.mark.parametrize(("left", "right", "parts"), [(None, None, 1), (100_000, 9, 1), (9, 200_000, 3), (10**7, 9, 8)])
 def test_large_matches_are_cut_into_parts(left: int | None, right: int | None, parts: int) -> None:
     held = orders(published_rows=left), payments(published_rows=right)
     assert joined(COUNT, *held, matching="fast").parts == parts

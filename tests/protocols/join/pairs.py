@@ -55,7 +55,7 @@ Mails = tuple[list[bytes | None], list[bytes | None]]
 """What each side sent, by turn (the first at 0)."""
 
 
-def talk(a: AttributeSide, b: ValueSide, most: tuple[int, int] = (99, 99)) -> Mails:
+def talk(a: AttributeSide, b: ValueSide, most: tuple[int, int] = (99, 99), *, prepare: bool = False) -> Mails:
     """Go through the turns as far as mails allow, and no further than the `most` of each side."""
     mails: Mails = ([], [])
     moved = True
@@ -68,6 +68,8 @@ def talk(a: AttributeSide, b: ValueSide, most: tuple[int, int] = (99, 99)) -> Ma
             wanted = waits[len(own)]
             sent = side.step(len(own) + 1, theirs[wanted - 1] if wanted else None)
             own.append(None if sent is None else bytes(sent))
+            if prepare:
+                side.prepare()
             moved = True
     return mails
 

@@ -400,3 +400,37 @@ def test_malformed_points_end_a_join_of_either_engine() -> None:
         assert offer is not None
         with pytest.raises(PeerViolation):
             sides[1].step(2, offer[:8] + point)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_what_is_prepared_between_turns_changes_nothing_that_is_sent(small_buckets: None, parts: int) -> None:
+    pair = many_to_one(replace(TERMS, parts=parts), 60)
+    a, b = pair.sides()
+    prepared = talk(a, b, prepare=True)
+    plain = talk(*pair.sides())
+    assert [[mail and len(mail) for mail in side] for side in prepared] == [
+        [mail and len(mail) for mail in side] for side in plain
+    ]
+    assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
+
+
+def test_what_is_prepared_of_a_hidden_match_is_nothing() -> None:
+    pair = many_to_one(HIDDEN, 30)
+    a, b = pair.sides()
+    talk(a, b, prepare=True)
+    assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
+
+
+def test_a_preparation_that_fails_ends_the_join() -> None:
+    a, b = many_to_one(replace(TERMS, parts=2), 50).sides()
+    talk(a, b, (3, 2))
+    a._script[3] = (0, _raises)
+    with pytest.raises(PlacementFailed):
+        a.prepare()
+    with pytest.raises(PeerViolation, match="out of order"):
+        a.step(4, None)
+    a.prepare()
+
+
+def _raises(_: object) -> None:
+    raise PlacementFailed("by chance")
