@@ -1,7 +1,8 @@
 """The mail of a join, carried between its two sides: each party is asked for a turn once what that waits for is there.
 
-No round ends for all: while one party answers a part, the next is on the way to it, and its counterpart makes the one
-after that. The runner sees sealed mail, its size and its timing, and knows the turns (`protocols.join.turns`).
+No round ends for all: while one party answers a part, the next is on the way to it (a party is asked for AHEAD turns at
+a time), and its counterpart makes the one after that. The runner sees sealed mail, its size and its timing, and knows
+the turns (`protocols.join.turns`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from policies.plan import JoinPlan, Plan
 from protocols.join.turns import Engine, turns
 
 JOIN_STEP = "query.join"
+AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,51 +56,62 @@ class Exchange:
     rounds: SecureRounds
     matching: Matching
     contents: dict[str, RecordDict]
-    _done: dict[str, int] = field(default_factory=dict)  # the last turn that a party answered
+    _last: dict[str, int] = field(default_factory=dict)  # the last turn that a party was asked for
+    _done: set[tuple[str, int]] = field(
+        default_factory=set
+    )  # turns that were answered: a small answer overtakes others
     _mail: dict[tuple[str, int], RecordDict] = field(default_factory=dict)  # by reader and the senders' turn
-    _asked: dict[str, str] = field(default_factory=dict)  # message id -> party
+    _asked: dict[str, tuple[str, int]] = field(default_factory=dict)  # message id -> party and turn
 
     def run(self) -> None:
         """Go through all turns of all parties; raises JobFailed when a party refuses, fails or stays away."""
-        self._done = dict.fromkeys(self.contents, 0)
-        self._ask()
-        while self._asked:
+        self._last = dict.fromkeys(self.contents, 0)
+        while self._ask() or self._asked:
             replies = list(self.grid.receive_some(self._asked, self.rounds.frame.timeout))
-            for name, content in self.rounds.complete(replies, self._whose(replies)).items():
-                self._deliver(name, content)
-            self._ask()
+            if not replies:
+                self.rounds.complete([], {name for name, _ in self._asked.values()})
+            for reply in replies:
+                name, turn = self._asked.pop(reply.metadata.reply_to_message_id)
+                self._deliver(name, turn, self.rounds.complete([reply], [name])[name])
 
-    def _whose(self, replies: Sequence[Message]) -> set[str]:
-        """The parties that these replies are of, or where there is none, all that were asked."""
-        ids = [reply.metadata.reply_to_message_id for reply in replies] or list(self._asked)
-        return {self._asked.pop(one) for one in ids}
-
-    def _deliver(self, sender: str, content: RecordDict) -> None:
-        self._done[sender] += 1
-        for reader, box in addressed(content, self._done.keys()):
-            self._mail.setdefault((reader, self._done[sender]), RecordDict())[FROM + sender] = box
-        self._tell(self._done[sender])
+    def _deliver(self, sender: str, turn: int, content: RecordDict) -> None:
+        for reader, box in addressed(content, self._last.keys()):
+            self._mail.setdefault((reader, turn), RecordDict())[FROM + sender] = box
+        self._done.add((sender, turn))
+        self._tell(turn)
 
     def _tell(self, turn: int) -> None:
         """A turn that all parties which have it are through with is a step for whoever watches."""
         having = [name for side, waits in self._sides() for name in side if len(waits) >= turn]
-        if all(self._done[name] >= turn for name in having):
+        if all((name, turn) in self._done for name in having):
             self.grid.told(JOIN_STEP, turn, len(having), len(having))
 
-    def _ask(self) -> None:
-        """Ask every party that is idle and has what its next turn waits for."""
-        busy, messages = set(self._asked.values()), dict[str, Message]()
-        for number, (side, waits) in enumerate(self._sides()):
-            there = min(self._done[name] for name in self.matching.sides[1 - number])
-            for name in side:
-                turn = self._done[name] + 1
-                if name not in busy and turn <= len(waits) and waits[turn - 1] <= there:
-                    messages[name] = self._message(name, turn, waits[turn - 1])
+    def _ask(self) -> bool:
+        """Ask parties for their next turns, as far as what these wait for is there; say whether any was asked."""
+        messages = {turn: self._message(*turn) for turn in iter(self._next, None)}
         ids = self.grid.push_messages(messages.values())
         self._asked |= dict(zip(ids, messages, strict=True))
+        return bool(messages)
 
-    def _message(self, name: str, turn: int, waits: int) -> Message:
-        content = self.contents[name] if turn == 1 else self._mail.pop((name, waits), RecordDict())
+    def _next(self) -> tuple[str, int] | None:
+        """A party that may be asked now, and for which turn."""
+        for number, (side, waits) in enumerate(self._sides()):
+            for name in side:
+                turn = self._last[name] + 1
+                under_way = sum((name, one) not in self._done for one in range(1, turn))
+                if turn <= len(waits) and under_way < AHEAD and self._there(number, waits[turn - 1]):
+                    self._last[name] = turn
+                    return name, turn
+        return None
+
+    def _there(self, side: int, waits: int) -> bool:
+        """Whether all counterparts of a side sent what a turn waits for."""
+        return not waits or all((name, waits) in self._done for name in self.matching.sides[1 - side])
+
+    def _message(self, name: str, turn: int) -> Message:
+        waits = self.matching.waits[0 if name in self.matching.sides[0] else 1][turn - 1]
+        mail = self._mail.pop((name, waits), RecordDict())
+        content = self.contents[name] if turn == 1 else RecordDict(dict(sorted(mail.items())))
         return self.rounds.message(name, JOIN_STEP, content, turn)
 
     def _sides(self) -> list[tuple[Sequence[str], Sequence[int]]]:

@@ -1,7 +1,8 @@
 """The steps that a running job's ServerApp asks of parties: each is put at most once per answer.
 
 What a party replied is kept before the runner sees it, so a runner that died, or a coordinator that was killed, starts
-again and gets the same answers without any party doing a step twice.
+again and gets the same answers without any party doing a step twice. The mail of a join is not kept here, for it is
+large and nothing is added up from it: the party is asked once more then, and gives the reply that it kept itself.
 """
 
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import structlog
 
 from compliance.audit.entry import EntryType
+from federation.exchange import JOIN_STEP
 from federation.hub import Hub
 from federation.owner_desk import OwnerDesk
 from federation.runner import Asked, RunnerEvent, RunnerProcess
@@ -158,7 +160,7 @@ class Steps:
             "up": size(request.body),
             "seconds": seconds,
         }
-        if self._store.keep_reply(request.id, job, facts, reply.body):
+        if self._store.keep_reply(request.id, job, facts, reply.body, whole=request.step != JOIN_STEP):
             running.count(size(request.body), size(reply.body))
         content = codec.decode(reply.body)
         box = content.config_records.get("progress")

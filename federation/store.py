@@ -178,10 +178,10 @@ class CoordinatorStore:
             return list(connection.execute(query).scalars())
 
     def reply(self, request: str) -> KeptReply | None:
-        """The reply a party gave to this request, or None."""
+        """The reply a party gave to this request; None where there is none, or its body was not kept."""
         with self._engine.connect() as connection:
             row = connection.execute(_FIND, {"request": request}).first()
-        if row is None:
+        if row is None or (row.size > INLINE and not self._body(row.job, request).exists()):
             return None
         return KeptReply(row.status, row.reason, self._kept_body(row.job, request, row.size, row.body))
 
@@ -196,14 +196,17 @@ class CoordinatorStore:
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def keep_reply(self, request: str, job: str, facts: Mapping[str, Any], body: Sequence[Buffer]) -> bool:
+    def keep_reply(
+        self, request: str, job: str, facts: Mapping[str, Any], body: Sequence[Buffer], *, whole: bool = True
+    ) -> bool:
         """Keep a reply before the runner sees it; `facts` are party, step, round, status, reason, up, seconds.
 
-        A small body is kept in the reply's row, a large one in a file of its own.
+        A small body is kept in the reply's row, a large one in a file of its own, unless `whole` is false: the party
+        keeps its replies too, and gives this one again when it is asked again.
         A reply that is kept already stays as it is, for a party gives one reply to a request; then False.
         """
         size = octets_of(body)
-        if size > INLINE:
+        if size > INLINE and whole:
             write_body(self._body(job, request), body)
         small = pack_body(body) if 0 < size <= INLINE else None
         try:

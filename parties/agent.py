@@ -19,7 +19,7 @@ from inbond import tls
 from inbond.endorsed import check_policies
 from inbond.errors import ConfigError, Refused
 from inbond.framing import GRPC_OPTIONS, Limits
-from inbond.memory import keep_freed_memory
+from inbond.memory import keep_arrow_memory, keep_freed_memory
 from inbond.node import Node, Upkeep, extra_policies, utc_now
 from parties.admission import Admission
 from parties.catalogue import Catalogue
@@ -65,12 +65,14 @@ class Agent:
         admission = Admission(self.node, self.store, self.catalogue, self.engine, self.budget, lawfulness, self.regions)
         self.door = Door(self.node, self.store, self.catalogue, admission, self.jobs)
         self.link = self._link()
+        self.door.early.again = self.link.again
         self.upkeep = Upkeep(self.node, rotated=self.link.rotate, tidy=self.jobs.tidy)
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Serve until `stop`; raises Refused when the consortium no longer lets this party in."""
         keep_freed_memory()
+        keep_arrow_memory()
         self.node.record(EntryType.NODE, data={"event": "started", "datasets": sorted(self.catalogue.contracts)})
         self._life("connecting")
         self.upkeep.start()

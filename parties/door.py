@@ -24,6 +24,7 @@ from inbond.records import octets, texts
 from parties import egress
 from parties.admission import Admission, Proposal
 from parties.catalogue import CATALOGUE_TYPE, Catalogue
+from parties.early import Early, NotYet
 from parties.jobs import Job, Jobs
 from parties.store import LIVE, PartyStore
 from policies.envelope import sign
@@ -57,13 +58,20 @@ class Door:
             "close": self._end,
         }
         self._admitting = threading.Lock()
+        self.early = Early()
 
     def handle(self, request: Request) -> Reply:
-        """The reply to one request; a request that was answered before gets the same answer, without any effect."""
+        """The reply to one request; a request that was answered before gets the same answer, without any effect.
+
+        Raises:
+            NotYet: its turn has not come; `early` brings it back.
+        """
         try:
             if request.kind not in self._kinds:
                 return self._refused(request, "no such kind of request", f"kind {request.kind!r}")
             return self._kinds[request.kind](request)
+        except NotYet:
+            raise
         except RefusedError as error:
             return self._refused(request, error.what, str(error))
         except BudgetExceeded as error:
@@ -79,6 +87,7 @@ class Door:
             self._jobs.end(request.job, "failed")
         except Exception:
             log.exception("the job could not be ended", job=request.job)
+        self.early.release(request.job)
 
     # kinds
 
@@ -126,6 +135,13 @@ class Door:
         if kept:
             return kept
         job = self._jobs.get(request.job)
+        self.early.check(request, lambda: job.steps.due(request.step, request.round))
+        try:
+            return self._run(job, request, digest)
+        finally:
+            self.early.release(request.job)
+
+    def _run(self, job: Job, request: Request, digest: str) -> Reply:
         with job.context.lock:
             kept = self._kept(request, digest)
             if kept:
@@ -180,12 +196,14 @@ class Door:
         """End the jobs whose owners nobody told us about: their time is over, and so are their processes."""
         for job in self._jobs.end_expired():
             self._node.record(EntryType.JOB, job=job, data={"event": "expired"})
+            self.early.release(job)
 
     def _end(self, request: Request) -> Reply:
         """Cancel or close a job: its processes end at once, its files go, its evidence stays."""
         state = "cancelled" if request.kind == "cancel" else "closed"
         if self._jobs.end(request.job, state):
             self._node.record(EntryType.JOB, job=request.job, data={"event": state})
+        self.early.release(request.job)
         return Reply(request.id, "ok")
 
     # evidence and once-only

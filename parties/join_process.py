@@ -56,8 +56,8 @@ class Committed(NamedTuple):
 
 
 class Turned(NamedTuple):
-    """What a turn gave: the `mail` to send, if any, of which the last `bound` bytes are keys and columns that the
-    commitment is to; and the commitment, once all of them were sent or received.
+    """What a turn gave: the `mail` to send, if any; of the value side's, the last `bound` bytes are keys or columns to
+    which the commitment is. And the commitment, once all of them were sent or received.
     """
 
     mail: memoryview | None
@@ -223,5 +223,5 @@ def main(channel: Channel) -> None:
         asked = json.loads(packet.head)
         head, body = roles.answer(asked, packet.body)
         channel.send(json.dumps(head).encode(), body)
-        if asked["do"] == "step" and "failed" not in head:
+        if asked["do"] in {"open", "step"} and "failed" not in head:
             roles.prepare(asked["peer"])

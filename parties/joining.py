@@ -51,16 +51,23 @@ class JoinedJob(QueryJob):
         self._attribute = self._own.number == join.attributes
         self.correspondents = frozenset(self.query.sides[1 - self._own.number].owners)
         self._process: JoinProcess | None = None
+        self._through = 0  # the last turn that this party went through
+        self._resumed = context.vault.get("confirmed") is not None
         self._ready: Future[JoinProcess] | None = None
         self._rows: tuple[Keyed, Rows] | None = None
         self._waits = turns(join.engine, join.parts)[0 if self._attribute else 1]
-        self._bound: dict[str, list[Buffer]] = {}
+        self._bound: dict[str, list[Buffer] | None] = {peer: [] for peer in self.correspondents}
         self.steps["query.join"] = self._join
         self._readers = frozenset(context.plan.answered())
         if context.me in self._readers:
             self.steps[ANSWER_STEP] = self._answer
 
     # --- the turns ---
+
+    def due(self, step: str, round_: int) -> bool:
+        """The turns of a join go one after the other; where it cannot go on at all, that is told at once."""
+        stopped = self._resumed and self._process is None
+        return step != "query.join" or round_ <= self._through + 1 or stopped
 
     def _join(self, turn: int, content: RecordDict) -> RecordDict:
         if turn == 1:
@@ -83,18 +90,21 @@ class JoinedJob(QueryJob):
                 reply[TO + peer] = blob_record(self._channel(peer).seal(self._label(turn), made.mail))
         if turn == len(self._waits):
             self._end(self._process)
+        self._through = turn
         return reply
 
     def _commit(self, peer: str, made: Turned) -> None:
         """Log what the value side is bound to before anything leaves that rests on it; keep what opens it."""
         own = self._own_contracts()
-        pieces = self._bound.setdefault(peer, [])
-        if made.bound and made.mail is not None and self.context.openings.wanted(own):
+        pieces = self._bound[peer]
+        if pieces is None:
+            return
+        if not self._attribute and made.bound and made.mail is not None and self.context.openings.wanted(own):
             pieces.append(made.mail[len(made.mail) - made.bound :])
-        if made.bound and made.committed is not None:
+        if made.committed is not None:
             facts = Facts(peer, made.committed, self._layout.value_ranges, own)
             self.context.openings.commit(self.context, facts, None if self._attribute else pieces)
-            del self._bound[peer]
+            self._bound[peer] = None
 
     def begin(self) -> None:
         """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster.

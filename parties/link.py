@@ -25,6 +25,7 @@ from inbond.errors import InbondError, Refused, Unreachable
 from inbond.framing import METHOD, Assembler, Chunk, Incoming, Limits, Outbox, Outgoing, parse, violation
 from inbond.messages import PeerViolation, Reply, Request
 from inbond.v1 import link_pb2
+from parties.early import NotYet
 
 _log = logging.getLogger(__name__)
 _Code = link_pb2.Goodbye.Code
@@ -70,9 +71,9 @@ class _Stream:
 class Link:
     """Keeps the party connected; `run` works until `stop`.
 
-    `connect()` opens a channel with the credentials of the moment; `handler(request)` returns the reply and
-    is called on a worker thread; `verify(nonce, token)` raises `Refused` unless the welcome is the
-    coordinator's. `on_state` hears "connected", "disconnected" and "refused: why".
+    `connect()` opens a channel with the credentials of the moment. `handler(request)` is called on a worker thread and
+    returns the reply, or raises NotYet and brings the request to `again` later. `verify(nonce, token)` raises `Refused`
+    unless the welcome is the coordinator's. `on_state` hears "connected", "disconnected" and "refused: why".
     """
 
     def __init__(
@@ -284,12 +285,18 @@ class Link:
                     self._current.outbox.put(codec.outgoing(busy))
                 return
             self._in_hand.add(request.id)
+        self.again(request)
+
+    def again(self, request: Request) -> None:
+        """Handle a request, for the first time or after it was put aside."""
         with contextlib.suppress(RuntimeError):  # the pool is shut: this node stops, the hub asks again
             self._pool.submit(self._handle, request)
 
     def _handle(self, request: Request) -> None:
         try:
             self._answered(request, codec.outgoing(self._handler(request)))
+        except NotYet:
+            return
         except Exception:  # noqa: BLE001 - whatever fails here is for this node's log, never for the peer
             _log.exception("request %s (%s) failed", request.id, request.step)
             failed = Reply(request.id, "failed", "the party could not handle the request")

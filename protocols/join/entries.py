@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from protocols.psi.items import I64
 
@@ -22,10 +23,14 @@ class Entries:
     groups: I64
     weights: I64
 
-    def within(self, first: int, stop: int) -> Entries:
-        """The rows at positions from `first` to `stop`, exclusive."""
-        inside = np.flatnonzero((self.positions >= first) & (self.positions < stop))
-        return Entries(self.positions[inside], self.groups[inside], self.weights[inside])
+    def chosen(self, rows: npt.NDArray[np.bool_]) -> Entries:
+        """Some of the rows, by a mask (m,)."""
+        return Entries(self.positions[rows], self.groups[rows], self.weights[rows])
+
+    def beside(self, other: Entries) -> Entries:
+        """These rows, and then those of `other`."""
+        mine, theirs = (self.positions, self.groups, self.weights), (other.positions, other.groups, other.weights)
+        return Entries(*(np.concatenate(pair) for pair in zip(mine, theirs, strict=True)))
 
     def ordered(self, slots: int) -> Entries:
         """The same rows by block of `slots` positions, and by group within a block."""

@@ -112,6 +112,7 @@ class MaskedSums:
         self._ring, self._random = ring(modulus), random
         self._zero = seal.Encryptor(self._ring.context, self._ring.load_key(public))
         self._sums = dict[tuple[int, int], Any]()
+        self._masks = list[tuple[Any, int]]()
 
     def add(self, first: int, columns: U8, entries: Entries, outputs: tuple[tuple[int, int], ...]) -> None:
         """Take some blocks, from number `first` on, of all columns: (blocks, right columns, FRESH_BYTES).
@@ -126,6 +127,11 @@ class MaskedSums:
                 self._ring.evaluator.add_inplace(self._sums[group, output], product)
             else:
                 self._sums[group, output] = product
+
+    def prepare(self, count: int) -> None:
+        """Make what hides `count` replies: it does not depend on what they hide."""
+        while len(self._masks) < count:
+            self._masks.append(self._mask())
 
     def reply(self, groups: int, outputs: int) -> Replies:
         """Replies for everything that was added, group by group, an output after the other."""
@@ -178,15 +184,20 @@ class MaskedSums:
 
     def _hidden(self, total: Any | None) -> tuple[Any, int]:
         """A reply that tells the key holder nothing but a uniform number, and the share that goes with it."""
+        reply, share = self._masks.pop() if self._masks else self._mask()
+        if total is not None:
+            self._ring.evaluator.transform_from_ntt_inplace(total)
+            self._ring.evaluator.add_inplace(reply, total)
+        return self._ring.switch_down(reply), share
+
+    def _mask(self) -> tuple[Any, int]:
+        """A fresh encryption of a uniform vector under the flood, and our share that goes with it; to be used once."""
         evaluator, reply = self._ring.evaluator, seal.Ciphertext()
         self._zero.encrypt_zero(reply)
-        if total is not None:
-            evaluator.transform_from_ntt_inplace(total)
-            evaluator.add_inplace(reply, total)
         blind = uniform(self._random(UNIFORM * DEGREE), self._ring.modulus)
         evaluator.add_plain_inplace(reply, self._ring.encode(blind))
         evaluator.add_inplace(reply, self._flood())
-        return self._ring.switch_down(reply), -int(blind.sum()) % self._ring.modulus
+        return reply, -int(blind.sum()) % self._ring.modulus
 
     def _flood(self) -> Any:
         """A first polynomial uniform in [-2**119, 2**119)."""

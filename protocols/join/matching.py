@@ -107,6 +107,7 @@ class OtAttribute:
         self._terms, self._table, self._random = terms, table, random
         self._size = announced(len(table.keys), terms.largest[0])
         self._offerer = Offerer(terms.bound("ot"), random)
+        self._digests: U8 | None = None
         self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
@@ -117,9 +118,15 @@ class OtAttribute:
         """Take the value side's opening."""
         (size,) = cut(mail, _SIZE.size)
         self._agreement = _agreement(self._terms, self._size, _size(size, self._terms.largest[1]))
-        keyed = digests(self._table.keys, self._agreement.session)
+        keyed = self.prepare()
         self._receiver = kkrt.Receiver(self._agreement, keyed, random=self._random, offerer=self._offerer)
         self.portions = _portions(self._agreement, self._terms.parts)
+
+    def prepare(self) -> U8:
+        """Hash the keys, which needs nothing of the value side."""
+        if self._digests is None:
+            self._digests = digests(self._table.keys, self._terms.bound("ot"))
+        return self._digests
 
     def ask(self, number: int, mail: Bytes) -> bytes:
         """The matrices of a part; the first takes the value side's choices."""
@@ -129,14 +136,18 @@ class OtAttribute:
         return b"".join([self._receiver.request().tobytes() for _ in range(self.portions[number].buckets)])
 
     def learn(self, number: int, tags: Bytes) -> Entries:
-        """Take the tags of a part; our rows by position in the hidden order, of this part and those before it."""
-        for part in np.frombuffer(tags, np.uint8).reshape(self.portions[number].buckets, self._agreement.tags_bytes):
-            self._receiver.receive(part)
-        at = self._receiver.known[self._table.owner]
-        self.matched = at >= 0
-        """Which of our rows matched (rows,)."""
-        rows = np.flatnonzero(self.matched)
-        return Entries(at[rows], self._table.groups[rows], self._table.weights[rows])
+        """Take the tags of a part; its rows by position in the hidden order."""
+        parts = np.frombuffer(tags, np.uint8).reshape(self.portions[number].buckets, self._agreement.tags_bytes)
+        keys = [np.zeros(0, np.int64), *map(self._receiver.receive, parts)]
+        rows = self._table.rows_of(np.concatenate(keys))
+        at = self._receiver.known[self._table.owner[rows]]
+        return Entries(at, self._table.groups[rows], self._table.weights[rows])
+
+    @property
+    def matched(self) -> Bools:
+        """Which of our rows matched (rows,); MisuseError before the last tags came."""
+        found: Bools = self._receiver.matches[self._table.owner] >= 0
+        return found
 
 
 class OtValue:
@@ -145,18 +156,24 @@ class OtValue:
     def __init__(self, terms: JoinTerms, keys: Items, random: Random) -> None:
         self._terms, self._keys, self._random = terms, keys, random
         self._size = announced(len(keys), terms.largest[1])
+        self._digests: U8 | None = None
         self.portions: tuple[Portion, ...] = ()
 
     def opening(self) -> bytes:
         """Our size."""
         return _SIZE.pack(self._size)
 
+    def prepare(self) -> U8:
+        """Hash the keys, which needs nothing of the attribute side."""
+        if self._digests is None:
+            self._digests = digests(self._keys, self._terms.bound("ot"))
+        return self._digests
+
     def meet(self, mail: Bytes) -> bytes:
         """Take the attribute side's opening; the choices."""
         size, offer = cut(mail, _SIZE.size, POINT)
         self._agreement = _agreement(self._terms, _size(size, self._terms.largest[0]), self._size)
-        keyed = digests(self._keys, self._agreement.session)
-        self._sender = kkrt.Sender(self._agreement, keyed, random=self._random)
+        self._sender = kkrt.Sender(self._agreement, self.prepare(), random=self._random)
         self.portions = _portions(self._agreement, self._terms.parts)
         return self._sender.choose(bytes(offer))
 
@@ -189,6 +206,9 @@ class HiddenAttribute:
         counts = np.maximum(np.bincount(self._lists.of, minlength=max(1, self._lists.count)), terms.minimum)
         self._labels, self._sizes = elliptic.GroupHolder.announce(counts, random, bits=1)
         self.portions: tuple[Portion, ...] = ()
+
+    def prepare(self) -> None:
+        """Nothing is done before the sizes are known."""
 
     def opening(self) -> bytes:
         """The sizes of our lists."""
@@ -224,6 +244,9 @@ class HiddenValue:
         self._terms, self._keys, self._random, self._threads = terms, keys, random, threads
         self._size = announced(len(keys), terms.largest[1])
         self.portions: tuple[Portion, ...] = ()
+
+    def prepare(self) -> None:
+        """Nothing is done before the sizes are known."""
 
     def opening(self) -> bytes:
         """Our size."""

@@ -21,6 +21,7 @@ import numpy as np
 from protocols.containers import U8, Bytes
 from protocols.errors import MisuseError, PeerViolation
 from protocols.join.commitment import Commitment, Digests, Shape
+from protocols.join.entries import Entries
 from protocols.join.masked import MaskedSums, ValueKey, share_of
 from protocols.join.matching import (
     AttributeMatcher,
@@ -35,12 +36,16 @@ from protocols.join.matching import (
 from protocols.join.ring import DEGREE, FRESH_BYTES, KEY_BYTES, REPLY_BYTES
 from protocols.join.table import Bools, Table, check_matrix
 from protocols.join.terms import JoinTerms
+from protocols.join.turns import script
 from protocols.packing import U64
 from protocols.psi.items import I64, Items, Keys, distinct
 from protocols.psi.ristretto import Random
 
 Act = Callable[[Bytes], Bytes | None]
 """What a side does in a turn with the mail that it waited for (empty where it waited for none): the mail it sends."""
+
+
+MOST_PREPARED = 128  # replies whose masks are made ahead: 393 kB each
 
 
 class _Side:
@@ -55,7 +60,7 @@ class _Side:
         self.commitment: Commitment | None = None
         """To the encrypted columns, from the turn on in which the last of them were sent or received."""
         self.bound = 0
-        """How many bytes at the end of the last turn's mail the commitment covers."""
+        """How many bytes at the end of the last turn's mail, from the value side, the commitment covers."""
 
     def step(self, number: int, mail: Bytes | None) -> Bytes | None:
         """Do turn `number` (from 1 on) with the mail that it waits for (None: for none), and return what to send.
@@ -86,30 +91,32 @@ class _Side:
 
         It raises what the next `step` would, and ends the join with it.
         """
-        if 0 < self._turn < len(self._script) and not self._early:
+        if self._turn < len(self._script) and not self._early:
             turn, self._turn = self._turn, len(self._script)  # as in `step`
             waits, act = self._script[turn]
             if waits == 0:
                 self._early.append(act(b""))
-            else:
-                self._begin()
+            self._begin()
             self._turn = turn
 
     def _begin(self) -> None:
-        """What can be done of the next turn without the mail that it waits for."""
+        """What can be done of later turns without the mails that they wait for."""
 
-    def _commit(self, portions: Sequence[Portion], number: int, sent: Bytes) -> None:
-        """Note what was sent, keys and columns, with part `number`; after the last one the commitment is made."""
+    def _commit(self, portions: Sequence[Portion], sent: Bytes, *, last: bool) -> None:
+        """Note keys or columns that were sent; with the last of them the commitment is made."""
         shape = Shape(len(self.terms.moduli), self.terms.right, portions[-1].stop)
         self._digests, self.bound = (self._digests or Digests(shape)).add(sent), len(sent)
-        if number == len(portions) - 1:
+        if last:
             self.commitment = Commitment(shape, self._digests.whole())
 
-    def _lengths(self, portion: Portion, number: int) -> tuple[int, int]:
-        """Bytes of keys and of columns in the mail of a part."""
-        moduli = len(self.terms.moduli)
-        keys = moduli * KEY_BYTES if number == 0 else 0
-        return keys, (portion.stop - portion.first) * moduli * self.terms.right * FRESH_BYTES
+    @property
+    def _keys_bytes(self) -> int:
+        """Length of the public keys."""
+        return len(self.terms.moduli) * KEY_BYTES
+
+    def _columns_bytes(self, portion: Portion) -> int:
+        """Length of the columns in the mail of a part."""
+        return (portion.stop - portion.first) * len(self.terms.moduli) * self.terms.right * FRESH_BYTES
 
     @property
     def shares(self) -> U64:
@@ -152,25 +159,40 @@ class AttributeSide(_Side):
             else HiddenAttribute(terms, table, random, threads)
         )
         self._random, self._sums = random, list[MaskedSums]()
-        asks = [partial(self._matcher.ask, number) for number in range(terms.parts)]
-        adds = [partial(self._add, number) for number in range(terms.parts)]
-        acts: list[Act] = [lambda _: self._matcher.opening(), self._matcher.meet, *asks, *adds]
+        self._known: Entries | None = None  # of blocks that are not complete
+        parts = [partial(self._ask if act.asks else self._add, act.part) for act in script(terms.parts)]
+        acts: list[Act] = [lambda _: self._matcher.opening(), self._matcher.meet, *parts]
         super().__init__(terms, terms.turns[0], acts)
+
+    def _begin(self) -> None:
+        """Hash the keys; once the value side's encryption key is here, make what hides the replies."""
+        self._matcher.prepare()
+        for sums in self._sums:
+            sums.prepare(min(self.terms.groups * len(self.terms.outputs), MOST_PREPARED))
+
+    def _ask(self, number: int, mail: Bytes) -> bytes | None:
+        """Ask for a part; the first time, take the value side's encryption keys too."""
+        if number == 0:
+            moduli = self.terms.moduli
+            mail, keys = cut(mail, max(0, len(mail) - self._keys_bytes), self._keys_bytes)
+            each = cut(keys, *[KEY_BYTES] * len(moduli))
+            self._sums = [MaskedSums(*one, random=self._random) for one in zip(moduli, each, strict=True)]
+            self._commit(self._matcher.portions, keys, last=False)
+        return self._matcher.ask(number, mail)
 
     def _add(self, number: int, mail: Bytes) -> bytes | None:
         """Find the matches of a part and add their values up; with the last one, the masked sums for every modulus."""
-        terms, portion = self.terms, self._matcher.portions[number]
-        tags, keys, body = cut(mail, portion.tags, *self._lengths(portion, number))
-        self._commit(self._matcher.portions, number, memoryview(mail)[portion.tags :])
-        if number == 0:
-            each = cut(keys, *[KEY_BYTES] * len(terms.moduli))
-            self._sums = [MaskedSums(*one, random=self._random) for one in zip(terms.moduli, each, strict=True)]
+        terms, portion, last = self.terms, self._matcher.portions[number], number == self.terms.parts - 1
+        tags, body = cut(mail, portion.tags, self._columns_bytes(portion))
+        self._commit(self._matcher.portions, body, last=last)
         known = self._matcher.learn(number, tags)
-        entries = known.within(portion.first * DEGREE, portion.stop * DEGREE).ordered(DEGREE)
+        known = known if self._known is None else self._known.beside(known)
+        whole = known.positions < portion.stop * DEGREE
+        entries, self._known = known.chosen(whole).ordered(DEGREE), known.chosen(~whole)
         columns = np.frombuffer(body, np.uint8).reshape(-1, len(terms.moduli), terms.right, FRESH_BYTES)
         for index, sums in enumerate(self._sums):
             sums.add(portion.first, columns[:, index], entries, terms.outputs)
-        return self._reply() if number == terms.parts - 1 else None
+        return self._reply() if last else None
 
     def _reply(self) -> bytes:
         shares, sent = np.empty(self.terms.shape, np.uint64), []
@@ -188,10 +210,9 @@ class AttributeSide(_Side):
         Raises:
             MisuseError: the hidden engine, which does not tell, or before the tags came.
         """
-        if (matched := getattr(self._matcher, "matched", None)) is None:
+        if not isinstance(self._matcher, OtAttribute) or self.commitment is None:
             raise MisuseError("it is not known which rows matched", where="join", right="use engine ot, to its end")
-        found: Bools = matched
-        return found
+        return self._matcher.matched
 
     @property
     def left_out(self) -> frozenset[int]:
@@ -224,47 +245,54 @@ class ValueSide(_Side):
         if len(keys) < len(rows):
             raise MisuseError("a key occurs twice", where="join", right="sum its rows first")
         self._right = right
-        self._answered = 0
+        self._asked = 0  # parts that were asked for
         self._columns: U8 | None = None  # of the next part to answer, encrypted before it was asked for
         self._matcher: ValueMatcher = (
             OtValue(terms, keys, random) if terms.engine == "ot" else HiddenValue(terms, keys, random, threads)
         )
         self._keys = list[ValueKey]()
         answers = [partial(self._answer, number) for number in range(terms.parts)]
-        acts: list[Act] = [lambda _: self._matcher.opening(), self._matcher.meet, *answers, self._open]
+        acts: list[Act] = [lambda _: self._matcher.opening(), self._meet, *answers, self._open]
         super().__init__(terms, terms.turns[1], acts)
+
+    def _begin(self) -> None:
+        """Make the encryption keys, hash the join keys; draw the order of the next part where it does not depend on the
+        mail, and encrypt its columns.
+        """
+        self._make_keys()
+        self._matcher.prepare()
+        due = self._columns is None and self._asked < len(self._matcher.portions)
+        if due and isinstance(self._matcher, OtValue):
+            self._matcher.arrange(self._asked)
+            self._columns = self._encrypted(self._asked)
+
+    def _make_keys(self) -> None:
+        if not self._keys:
+            self._keys = [ValueKey(modulus) for modulus in self.terms.moduli]
+
+    def _meet(self, mail: Bytes) -> bytes:
+        """Take the attribute side's opening; what the match needs, and the encryption keys."""
+        self._make_keys()
+        sent, keys = self._matcher.meet(mail), b"".join(key.public for key in self._keys)
+        self._commit(self._matcher.portions, keys, last=False)
+        return sent + keys
 
     def _answer(self, number: int, mail: Bytes) -> memoryview:
         """Answer a part of the match, and send its blocks of the columns in the hidden order, dummies as zeros."""
         tags = self._matcher.tags(number, mail)
         columns = self._encrypted(number) if self._columns is None else self._columns
-        self._answered, self._columns = number + 1, None
-        sent = np.concatenate([np.frombuffer(tags, np.uint8), columns])
-        self._commit(self._matcher.portions, number, sent[len(tags) :].data)
-        return sent.data
-
-    def _begin(self) -> None:
-        """Draw the order of the next part, where it does not depend on the mail, and encrypt its columns."""
-        if (
-            isinstance(self._matcher, OtValue)
-            and self._columns is None
-            and self._answered < len(self._matcher.portions)
-        ):
-            self._matcher.arrange(self._answered)
-            self._columns = self._encrypted(self._answered)
+        self._asked, self._columns = number + 1, None
+        self._commit(self._matcher.portions, columns.data, last=number == self.terms.parts - 1)
+        return np.concatenate([np.frombuffer(tags, np.uint8), columns]).data
 
     def _encrypted(self, number: int) -> U8:
-        """The public keys, with the first part, and the blocks of a part: see `Shape`."""
+        """The blocks of a part: see `Shape`."""
         portion = self._matcher.portions[number]
-        if number == 0:
-            self._keys = [ValueKey(modulus) for modulus in self.terms.moduli]
-        made = np.empty(sum(self._lengths(portion, number)), np.uint8)
-        keys = b"".join(key.public for key in self._keys) if number == 0 else b""
-        made[: len(keys)] = np.frombuffer(keys, np.uint8)
+        made = np.empty(self._columns_bytes(portion), np.uint8)
         padded = np.concatenate([self._right, np.zeros((1, self.terms.right), np.int64)])
         order = self._matcher.order[portion.first * DEGREE : portion.stop * DEGREE]
         columns = padded[order].T  # a dummy has the position -1: the row of zeros
-        blocks = made[len(keys) :].reshape(-1, len(self._keys), self.terms.right, FRESH_BYTES)
+        blocks = made.reshape(-1, len(self._keys), self.terms.right, FRESH_BYTES)
         for index, key in enumerate(self._keys):
             for place, column in enumerate(columns):
                 key.encrypt(column, blocks[:, index, place])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,22 @@ class Table:
         if len(keys) < len(owner) and len(np.unique(owner * terms.groups + groups)) < len(owner):
             raise MisuseError("a key stands twice in a group", where="join", right="sum its rows first")
         return cls(keys, owner, groups, left)
+
+    def rows_of(self, keys: I64) -> I64:
+        """The rows that have one of these different keys, key by key."""
+        if len(self.keys) == len(self.owner):  # one row for each key
+            single: I64 = self._sorted[keys]
+            return single
+        ends = np.searchsorted(self.owner[self._sorted], np.arange(len(self.keys) + 1))
+        starts, counts = ends[keys], ends[keys + 1] - ends[keys]
+        inner = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        found: I64 = self._sorted[np.repeat(starts, counts) + inner]
+        return found
+
+    @cached_property
+    def _sorted(self) -> I64:
+        """All rows by key."""
+        return np.argsort(self.owner, kind="stable")
 
 
 def check_matrix(values: I64, rows: int, limits: Sequence[int], name: str) -> None:

@@ -112,8 +112,8 @@ class Receiver:
         self._asked.append(_Asked(rows[table[taken]], hashes[taken].astype(np.uint8), tags[taken, :size]))
         return matrix.reshape(-1).view(np.uint8)
 
-    def receive(self, tags: bytes | U8) -> None:
-        """Take message 4 for the first bucket not yet answered.
+    def receive(self, tags: bytes | U8) -> I64:
+        """Take message 4 for the first bucket not yet answered; which of our items, all of this bucket, match.
 
         Raises:
             PeerViolation: wrong length, or one of our tags was sent twice.
@@ -129,6 +129,7 @@ class Receiver:
             at = find(asked.tags[mine], theirs)
             self._matches[asked.rows[mine]] = np.where(at >= 0, base + at, -1)
         self._answers += 1
+        return asked.rows[self._matches[asked.rows] >= 0]
 
     @property
     def known(self) -> I64:

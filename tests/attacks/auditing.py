@@ -62,22 +62,21 @@ class Audited:
     def join(self, column: I64, sent: I64 | None = None) -> None:
         """A join over p1's `column`, or what it `sent` instead of it past its own clip; both sides log."""
         a, b = sides(column, column if sent is None else sent)
-        mail = talk(a, b)
+        sent_pieces = talk(a, b)
         assert a.commitment is not None
         assert b.commitment is not None
-        self.log("p1", "m1", b.commitment, mail, b.keys())
+        self.log("p1", "m1", b.commitment, sent_pieces, b.keys())
         self.log("m1", "p1", a.commitment)
 
-    def log(self, me: str, peer: str, found: Commitment, mail: bytes | None = None, keys: bytes = b"") -> None:
+    def log(self, me: str, peer: str, found: Commitment, sent: list[bytes] | None = None, keys: bytes = b"") -> None:
         """What a party's agent does with a commitment."""
         node = Node.open(self.home(me))
         shape = found.shape
         committed = Committed(found.root, (shape.moduli, shape.columns, shape.blocks), shape.bytes, keys)
-        facts = Facts(peer, committed, RANGES, Catalogue(self.home(me)).contracts if mail is not None else {})
-        pieces = None if mail is None else [memoryview(mail)[-shape.bytes :]]
+        facts = Facts(peer, committed, RANGES, Catalogue(self.home(me)).contracts if sent is not None else {})
         plan = SimpleNamespace(digest=lambda: PLAN)
         order = SimpleNamespace(iss=f"spiffe://{CONSORTIUM}/user/rosa")
-        Openings(node).commit(SimpleNamespace(job=JOB, plan=plan, order=order), facts, pieces)  # type: ignore[arg-type]
+        Openings(node).commit(SimpleNamespace(job=JOB, plan=plan, order=order), facts, sent)  # type: ignore[arg-type]
         node.close()
 
     def file(self, name: str) -> Path:
@@ -130,6 +129,6 @@ def sides(column: I64, sent: I64) -> tuple[AttributeSide, ValueSide]:
     return a, b
 
 
-def talk(a: AttributeSide, b: ValueSide) -> bytes:
-    """Go through all turns; the mail with the encrypted columns."""
-    return max((mail for mail in pairs.talk(a, b)[1] if mail), key=len)
+def talk(a: AttributeSide, b: ValueSide) -> list[bytes]:
+    """Go through all turns; the keys and encrypted columns that were sent."""
+    return pairs.committed(b, pairs.talk(a, b))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from federation.store import CoordinatorStore, JobRow
+from inbond.framing import INLINE
 
 JOB = "cd" * 16
 FACTS = {"party": "p1", "step": "train", "round": 1, "status": "ok", "reason": "", "up": 10, "seconds": 0.5}
@@ -31,6 +32,20 @@ def test_a_reply_is_there_after_a_restart(store: CoordinatorStore, tmp_path: Pat
     assert (kept.status, b"".join(kept.body)) == ("ok", b"ciphertext")
     assert again.reply("s" * 32) is None
     assert again.costs(JOB)["bytes_to_parties"] == 10
+
+
+def test_a_large_reply_that_the_party_gives_again_is_counted_and_not_kept(store: CoordinatorStore) -> None:
+    large = [b"x" * (INLINE + 1)]
+    assert store.keep_reply("r" * 32, JOB, FACTS, large, whole=False)
+    assert store.reply("r" * 32) is None
+    assert not store.keep_reply("r" * 32, JOB, FACTS, large, whole=False), "given again, it is not counted again"
+    assert store.costs(JOB) == {"requests": 1, "bytes_to_parties": 10, "bytes_from_parties": INLINE + 1}
+    store.keep_reply("s" * 32, JOB, FACTS, [b"small"], whole=False)
+    assert store.reply("s" * 32) is not None
+    store.keep_reply("t" * 32, JOB, FACTS, large)
+    kept = store.reply("t" * 32)
+    assert kept is not None
+    assert b"".join(kept.body) == large[0]
 
 
 def test_an_order_is_taken_once_also_after_a_restart(store: CoordinatorStore, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from inbond.records import texts, vectors
 from inbond.tokens import payload_of
 from parties.catalogue import CATALOGUE_TYPE
 from parties.door import FAILED
+from parties.early import NotYet
 from policies.envelope import verify
 from protocols.errors import PeerViolation
 from tests.bad_input.homes import Party, roster_reply
@@ -228,6 +229,27 @@ def test_a_cancel_under_a_running_step_answers_at_once_and_the_step_releases_not
     step.join(20)
     assert (replies[0].status, replies[0].body) == ("refused", ())
     assert not (party.home / "jobs" / job).exists()
+
+
+@pytest.mark.parametrize("kind", ["cancel", "close"])
+def test_a_step_before_its_turn_waits_and_is_refused_when_the_job_ends(party: Party, kind: str) -> None:
+    party.jobs.script = {"query.start": roster_reply}
+    job, plan = party.admitted()
+    back: list[Request] = []
+    party.door.early.again = back.append
+    party.jobs.get(job).steps.due = lambda step, round_: round_ == 0  # type: ignore[method-assign]
+    for round_ in (1, 2):
+        with pytest.raises(NotYet):
+            party.step(job, plan, round_=round_)
+    assert back == []
+    assert party.step(job, plan).status == "ok"
+    assert [request.round for request in back] == [1, 2], "another step is through: they are looked at once more"
+    for request in list(back):
+        with pytest.raises(NotYet):
+            party.door.handle(request)
+    back.clear()
+    assert party.door.handle(party.request(job, kind, plan)).status == "ok"
+    assert [party.door.handle(request).status for request in back] == ["refused", "refused"]
 
 
 def test_a_revoked_owner_gets_no_further_step(tmp_path: Path) -> None:

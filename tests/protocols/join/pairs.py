@@ -82,6 +82,12 @@ def due(sides: tuple[AttributeSide, ValueSide], victim: int, turn: int) -> bytes
     return mails[1 - victim][waits - 1] if waits else None
 
 
+def committed(b: ValueSide, mails: Mails) -> list[bytes]:
+    """The keys and columns in the value side's mails: what its commitment is to."""
+    lengths = [b._keys_bytes, *map(b._columns_bytes, b._matcher.portions)]
+    return [mail[-length:] for mail, length in zip(mails[1][1 : 1 + len(lengths)], lengths, strict=True) if mail]
+
+
 def totals(a: AttributeSide, b: ValueSide) -> U64:
     """Whole-number sums of the shares."""
     total: U64 = a.shares + b.shares

@@ -14,7 +14,7 @@ from protocols.join.ring import DATA, DEGREE, FRESH_BYTES, KEY_BYTES
 from protocols.join.roles import ValueSide
 from protocols.join.terms import MODULI, JoinTerms
 from protocols.psi.items import I64
-from tests.protocols.join.pairs import HIDDEN, TERMS, many_to_one, talk
+from tests.protocols.join.pairs import HIDDEN, TERMS, committed, many_to_one, talk
 
 MOST = 50_000
 NONCE = bytes(range(32))
@@ -55,13 +55,11 @@ TWO = replace(TERMS, wide=True, parts=2)
 @pytest.mark.parametrize("terms", [TERMS, HIDDEN, WIDE, TWO], ids=["ot", "ec-hidden", "wide", "parts"])
 def test_both_sides_of_a_join_commit_to_the_same_and_it_opens(terms: JoinTerms) -> None:
     a, b = many_to_one(terms, 300).sides()
-    mails = talk(a, b)[1][2 : 2 + terms.parts]
+    sent = b"".join(committed(b, talk(a, b)))
     assert a.commitment is not None
     assert b.commitment is not None
     assert (a.commitment.root, a.commitment.shape) == (b.commitment.root, b.commitment.shape)
     shape = b.commitment.shape
-    tails = [mail[portion.tags :] for mail, portion in zip(mails, a._matcher.portions, strict=True) if mail]
-    sent = b"".join(tails)
     assert len(sent) == shape.bytes
     asked = Asked(shape, a.commitment.root, NONCE, 8, ranges_of([(-(10**4), 10**4)], shape.columns))
     opening = make_opening(asked, sent, b.keys())

@@ -305,7 +305,7 @@ def test_a_join_in_parts_sends_each_block_once_all_its_positions_are_known() -> 
     assert [portion.buckets for portion in portions] == [1, 1]
     assert 0 < portions[0].stop == portions[1].first < portions[1].stop
     blocks = [2 * FRESH_BYTES * (one.stop - one.first) for one in portions]
-    assert [len(first) - portions[0].tags - KEY_BYTES, len(second) - portions[1].tags] == blocks
+    assert [len(first) - portions[0].tags, len(second) - portions[1].tags] == blocks
     a, b = joined(pair)
     assert (open_table(totals(a, b), pair.terms.moduli) == pair.expected()).all()
 
@@ -329,24 +329,37 @@ POLYNOMIAL = len(DATA) * DEGREE * WIDTH
 
 
 @ENGINES
-def test_encrypted_columns_and_keys_that_are_malformed_are_refused(terms: JoinTerms) -> None:
+def test_encrypted_columns_that_are_malformed_are_refused(terms: JoinTerms) -> None:
     pair = many_to_one(terms, 30)
     number = 4
-    good = due(pair.sides(), 0, number)
+    sides = pair.sides()
+    good = due(sides, 0, number)
     assert good is not None
-    start = len(good) - KEY_BYTES - 2 * FRESH_BYTES * ((len(good) - KEY_BYTES) // (2 * FRESH_BYTES))
-    key = start
-    half = KEY_BYTES // 2
-    bad = {
-        "a key above its prime": good[:key] + LARGE + good[key + WIDTH :],
-        "a transparent key": good[: key + half] + bytes(half) + good[key + KEY_BYTES :],
-        "a value above its prime": good[: key + KEY_BYTES] + LARGE + good[key + KEY_BYTES + WIDTH :],
-    }
-    for mail in bad.values():
+    start = len(good) - sides[1]._columns_bytes(sides[1]._matcher.portions[0])
+    mail = good[:start] + LARGE + good[start + WIDTH :]
+    sides = pair.sides()
+    due(sides, 0, number)
+    with pytest.raises(PeerViolation, match=r"exceeds its prime"):
+        sides[0].step(number, _with_own_tags(sides, mail, start))
+    with pytest.raises(MisuseError):
+        _ = sides[0].shares
+
+
+@ENGINES
+def test_encryption_keys_that_are_malformed_are_refused(terms: JoinTerms) -> None:
+    pair, half = many_to_one(terms, 30), KEY_BYTES // 2
+    changes: tuple[Callable[[bytes], bytes], ...] = (
+        lambda good: good[:-KEY_BYTES] + LARGE + good[WIDTH - KEY_BYTES :],
+        lambda good: good[:-half] + bytes(half),  # transparent
+        lambda good: good[:-1],
+        lambda good: good[:100],  # shorter than a key
+    )
+    for change in changes:
         sides = pair.sides()
-        due(sides, 0, number)
-        with pytest.raises(PeerViolation, match=r"exceeds its prime|transparent"):
-            sides[0].step(number, _with_own_tags(sides, mail, start))
+        good = due(sides, 0, 3)
+        assert good is not None
+        with pytest.raises(PeerViolation, match=r"exceeds its prime|transparent|wrong length"):
+            sides[0].step(3, change(good))
         with pytest.raises(MisuseError):
             _ = sides[0].shares
 
