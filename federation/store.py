@@ -208,7 +208,7 @@ class CoordinatorStore:
         size = octets_of(body)
         if size > INLINE and whole:
             write_body(self._body(job, request), body)
-        small = pack_body(body) if 0 < size <= INLINE else None
+        small = pack_body(body) if body and size <= INLINE else None
         try:
             with self._writing, self._engine.begin() as connection:
                 connection.execute(_KEEP, {**facts, "request": request, "job": job, "size": size, "body": small})

@@ -154,7 +154,7 @@ class PartyStore:
         size = octets_of(body)
         if size > INLINE:
             write_body(self._body(job, request), body)
-        packed = pack_body(body) if 0 < size <= INLINE else None
+        packed = pack_body(body) if body and size <= INLINE else None
         values = (request, job, step, round_, digest, status, reason, size, packed, time.time())
         with self._turn, self._inbox:
             self._inbox.execute(_KEEP, values)

@@ -34,6 +34,15 @@ def test_a_reply_is_there_after_a_restart(store: CoordinatorStore, tmp_path: Pat
     assert again.costs(JOB)["bytes_to_parties"] == 10
 
 
+def test_a_reply_without_content_is_given_again_as_it_came(store: CoordinatorStore) -> None:
+    """An empty content is one part of no bytes, which is not the same as no part."""
+    for request, body in (("r" * 32, [b""]), ("s" * 32, [])):
+        store.keep_reply(request, JOB, FACTS, body)
+        kept = store.reply(request)
+        assert kept is not None
+        assert list(map(bytes, kept.body)) == body
+
+
 def test_a_large_reply_that_the_party_gives_again_is_counted_and_not_kept(store: CoordinatorStore) -> None:
     large = [b"x" * (INLINE + 1)]
     assert store.keep_reply("r" * 32, JOB, FACTS, large, whole=False)

@@ -31,6 +31,15 @@ def test_a_reply_is_the_same_after_a_restart(tmp_path: Path) -> None:
     assert (kept.digest, kept.status, b"".join(kept.body)) == ("d" * 64, "ok", b"onetwo")
 
 
+def test_a_reply_without_content_is_given_again_as_it_came(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    for number, body in enumerate(([b""], [])):
+        store.answer(f"{number:032x}", JOB, "query.join", number, "d" * 64, "ok", "", body)
+        kept = store.answered(f"{number:032x}")
+        assert kept is not None
+        assert list(map(bytes, kept.body)) == body
+
+
 def test_a_request_has_one_reply(tmp_path: Path) -> None:
     store = _store(tmp_path)
     store.answer("r" * 32, JOB, "train", 3, "d" * 64, "ok", "", [])

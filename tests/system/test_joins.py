@@ -4,6 +4,7 @@ Answers are compared with one database over all rows; where the public data are 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from examples.consortium import Member
+from examples.consortium import COORDINATOR, Member
 from inbond import codec
+from inbond.answers import Answer
 from inbond.records import FIELD
 from policies.plan import LeakKind
 from tests.system.capture import deviation, found_number, read_capture
@@ -178,6 +180,27 @@ def test_a_party_killed_in_the_middle_of_a_join_ends_the_job_with_its_reason(mar
         market.wait_links(("m3", "p3"))
         assert rosa.query(sql, **PAIR_OF_SMALL_ONES).rows
     market.verify("m3", "p3")
+
+
+def test_a_coordinator_killed_in_the_middle_of_a_join_goes_on_with_the_mail_that_parties_kept(
+    market: World, everything: duckdb.DuckDBPyConnection
+) -> None:
+    sql = f"SELECT p.method, COUNT(*) AS n, SUM(o.amount_gbp) AS amount {JOIN} GROUP BY p.method ORDER BY p.method"
+    with market.researcher() as rosa:
+        followed = Followed(rosa, rosa.query_spec(sql, **(PAIR_OF_SMALL_ONES | {"parties": ["m2", "p2"]})))
+        followed.step("query.join", 2)
+        market.kill(COORDINATOR)
+        market.restart(COORDINATOR)
+        followed.state("finished")
+        found = rosa.result(followed.job)
+    assert isinstance(found, Answer)
+    theirs = [row for row in plain(everything, sql, "m2", "p2") if row["n"] >= MINIMUM]
+    assert [(row["method"], row["n"], Decimal(row["amount"])) for row in found.rows] == [
+        tuple(r.values()) for r in theirs
+    ]
+    steps = [one.data for one in market.entries("p2", followed.job) if one.data.get("step") == "query.join"]
+    assert max(Counter(one["round"] for one in steps).values()) == 1, "no turn was done twice"
+    market.verify("m2", "p2")
 
 
 def test_a_hidden_join_gives_the_same_and_tells_nobody_who_matched(
