@@ -302,10 +302,7 @@ class Researcher(AbstractContextManager["Researcher"]):
     # results
 
     def ready(self) -> CipherProcess:
-        """Start the process that will open the next answer, which takes a while, while its job runs.
-
-        It ends with the thread that called this.
-        """
+        """Start the process that will open the next answer, which takes a while, while its job runs."""
         if self._waiting is None:
             self._waiting = self._processes.enter_context(CipherProcess(PUBLIC_4096))
         return self._waiting

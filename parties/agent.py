@@ -16,6 +16,7 @@ import structlog
 from compliance.audit.entry import EntryType
 from compliance.budget import BudgetLedger
 from inbond import tls
+from inbond.cipher_nursery import NURSERY
 from inbond.endorsed import check_policies
 from inbond.errors import ConfigError, Refused
 from inbond.framing import GRPC_OPTIONS, Limits
@@ -73,6 +74,7 @@ class Agent:
         """Serve until `stop`; raises Refused when the consortium no longer lets this party in."""
         keep_freed_memory()
         keep_arrow_memory()
+        NURSERY.warm()
         self.node.record(EntryType.NODE, data={"event": "started", "datasets": sorted(self.catalogue.contracts)})
         self._life("connecting")
         self.upkeep.start()

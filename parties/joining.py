@@ -78,8 +78,6 @@ class JoinedJob(QueryJob):
             raise JobFailed("this party was stopped in the middle of the join", where="query.join", right=right)
         if turn > len(self._waits):
             raise PeerViolation("there are no more turns", where="query.join")
-        if turn == len(self._waits) - 1:
-            super().begin()
         waits = self._waits[turn - 1]
         mails = self._opened(self._label(waits), content, self.correspondents if waits else frozenset())
         reply = RecordDict()
@@ -107,13 +105,9 @@ class JoinedJob(QueryJob):
             self._bound[peer] = None
 
     def begin(self) -> None:
-        """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster.
-
-        In a large join the processes of the later steps would only be in the way now.
-        """
+        """Read while the roster goes round: nothing of it leaves before every party confirmed the same roster."""
         self._opening()
-        if self._layout.join.parts == 1:
-            super().begin()
+        super().begin()
 
     def _opening(self) -> Future[JoinProcess]:
         """The process with a role for every counterpart, once this party's fragment was run."""

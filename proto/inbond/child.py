@@ -122,7 +122,7 @@ def spawn(
     settings = own | asdict(limits or ChildLimits())
     environment = _environment(home, env) | dict(extra_env or {})
     try:
-        process = _starter().submit(_start, settings, environment, home).result()
+        process = starter().submit(_start, settings, environment, home).result()
     except OSError as error:
         ours.close()
         shutil.rmtree(home, ignore_errors=True)
@@ -156,7 +156,7 @@ _STARTERS: list[concurrent.futures.ThreadPoolExecutor] = []
 _STARTERS_LOCK = threading.Lock()
 
 
-def _starter() -> concurrent.futures.ThreadPoolExecutor:
+def starter() -> concurrent.futures.ThreadPoolExecutor:
     """Return the one thread that starts children: PR_SET_PDEATHSIG is tied to the starting *thread*."""
     with _STARTERS_LOCK:
         if not _STARTERS:

@@ -4,9 +4,9 @@ Who learns what: the child sees masked slots, sums and its key: no identity key,
 that peers sealed to us are parsed there, by a C++ library that was not written for hostile input; if it
 crashes or is taken over, the damage ends at that key. The parent keeps the key too, to start another child.
 
-The two speak over a socket pair: one 9-byte frame each way (operation or status, length), its body in a
-memory file that travels with it. The parent copies bodies out of the file, never maps it, and trusts no
-length in it.
+The child is forked by `inbond.cipher_nursery`. The two speak over a socket pair: one 9-byte frame each way (operation
+or status, length), its body in a memory file that travels with it. The parent copies bodies out of the file, never maps
+it, and trusts no length in it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import resource
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from inbond.cipher_nursery import NURSERY, Forked
 from inbond.errors import JobFailed
 from protocols.errors import MisuseError, PeerViolation
 from protocols.packing import U64
@@ -57,14 +56,13 @@ class CipherProcess:
 
     A child that dies, overruns `timeout` (seconds for one operation) or breaks the protocol is replaced, and
     the operation fails: with `PeerViolation` if it worked on a peer's bytes (a key, a sum), else with
-    `JobFailed`. The child dies with the thread that entered the context (PR_SET_PDEATHSIG counts threads):
-    enter from one that lives as long as the job.
+    `JobFailed`. The child dies with this process.
     """
 
     def __init__(self, params: BfvParams, *, timeout: float = 120.0) -> None:
         self._params, self._timeout = params, timeout
         self._keys: list[bytes] = []
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Forked | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
@@ -178,17 +176,8 @@ class CipherProcess:
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(self._timeout)
-        command = [sys.executable, "-I", "-m", "inbond.cipher_process"]
         with theirs:
-            self._child = subprocess.Popen(
-                [*command, str(theirs.fileno()), self._params.name, str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={},
-                cwd="/",
-            )
+            self._child = NURSERY.fork(self._params.name, theirs)
         self._socket = ours
 
     def _stop(self) -> None:
@@ -196,7 +185,6 @@ class CipherProcess:
             self._socket.close()
         if self._child is not None:
             self._child.kill()
-            self._child.wait()
         self._socket = self._child = None
 
     def _restart(self) -> None:
@@ -316,26 +304,27 @@ class _Child:
         return self._decryptor.decrypt(body).data.cast("B")
 
 
-def _confine(parent: int) -> None:
-    """Die with the parent; no core files, few files, bounded memory."""
+def load() -> None:
+    """Load what every child needs, in one thread, for it is about to be forked."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    from protocols import bfv  # noqa: F401, PLC0415
+
+
+def confine(parent: int, *, memory: bool = True) -> None:
+    """Die with the parent; no core files, few files, and where `memory` is true, little memory."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         raise SystemExit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 
 
-def main(arguments: list[str]) -> None:
-    """Serve one parent; arguments: the socket's number, the parameter set's name, the parent's process id."""
-    descriptor, name, parent = arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    _confine(int(parent))
-    with socket.socket(fileno=int(descriptor)) as channel:
+def serve(descriptor: int, name: str, parent: int) -> None:
+    """Be the child of `parent` (process id) that serves the socket `descriptor` under the parameter set `name`."""
+    confine(parent)
+    with socket.socket(fileno=descriptor) as channel:
         child = _Child(named(name))
         while (request := _receive(channel)) is not None:
             _send(channel, *child.answer(*request))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -6,8 +6,6 @@ freed, and the system fills every page of the next one with zeros: that costs mo
 
 import ctypes
 
-import pyarrow as pa
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc, see mallopt(3)
 _KEPT = 128 << 20
 _LARGEST = 32 << 20  # the most that glibc accepts
@@ -15,7 +13,9 @@ _LARGEST = 32 << 20  # the most that glibc accepts
 
 def keep_arrow_memory() -> None:
     """Let Arrow allocate as all others do: its own allocator gives memory back between two queries."""
-    pa.set_memory_pool(pa.system_memory_pool())
+    import pyarrow  # noqa: PLC0415 - for a process that has it anyway
+
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def keep_freed_memory() -> None:

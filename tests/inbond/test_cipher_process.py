@@ -103,6 +103,9 @@ def test_a_child_that_hangs_is_replaced() -> None:
         os.kill(stuck, signal.SIGSTOP)
         with pytest.raises(PeerViolation):
             process.decrypt(added)
+        gone = time.monotonic() + 5
+        while Path(f"/proc/{stuck}").exists() and time.monotonic() < gone:
+            time.sleep(0.01)
         assert not Path(f"/proc/{stuck}").exists()
         assert (process.decrypt(added) == SLOTS).all()
 
