@@ -131,11 +131,11 @@ def _candidates(query: Compiled, chosen: Mapping[str, Tables], matching: str) ->
             narrow = JoinPlan.model_validate(join)
             wide = _wide(JoinLayout(query, narrow, _one_of_each(chosen)))
             yield narrow.model_copy(
-                update={"wide": wide, "parts": _parts(engine, *(rows_of(s, chosen) for s in sides))}
+                update={"wide": wide, "parts": parts_of(engine, *(rows_of(s, chosen) for s in sides))}
             )
 
 
-def _parts(engine: str, *rows: int | None) -> int:
+def parts_of(engine: str, *rows: int | None) -> int:
     """Into how many parts the mails of a match are cut, as far as contracts say how many rows there are."""
     keys = max(UNPUBLISHED_ROWS if one is None else one for one in rows)
     return min(max(keys // PART, 1), MOST_PARTS) if engine == "ot" else 1

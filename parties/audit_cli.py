@@ -4,6 +4,8 @@ An auditor asks (`ask`), both parties of the join answer (`open`), and the audit
 learns what is in docs/audit-openings.md.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,7 @@ from inbond.keystore import check_new, write_private
 from inbond.member_cli import DEFAULT_HOME, Home, Json, load_role
 from inbond.node import Node, utc_now
 from policies.audit_terms import MAX_BLOCKS
+from policies.errors import PolicyError
 from protocols.sealing import MAX_PLAINTEXT, generate
 
 if TYPE_CHECKING:
@@ -74,7 +77,8 @@ def open_(request: Request, out: New, home: Home = DEFAULT_HOME, *, json: Json =
     check_new(out)
     node = Node.open(home)
     try:
-        made = answer(node, token)
+        with _about(request):
+            made = answer(node, token)
     finally:
         node.close()
     write_private(out, made.box)
@@ -106,12 +110,23 @@ def check_opening(
     if out is not None:
         check_new(out)
     node = Node.open(home, audit=False)
-    result = check(node, token, boxes[0], boxes[1] or b"")
+    with _about(request):
+        result = check(node, token, boxes[0], boxes[1] or b"")
     if out is not None:
         write_private(out, (dumps(signed(node, result), indent=1) + "\n").encode())
     emit(result.payload(), json=json, human=lambda console: _show(console, result))
     if not result.good:
         raise typer.Exit(EVIDENCE_DOES_NOT_VERIFY)
+
+
+@contextmanager
+def _about(request: Path) -> Iterator[None]:
+    """What is wrong with the token of a request is said of its file; raises the same errors."""
+    try:
+        yield
+    except PolicyError as error:
+        what, right = error.what, error.right or "the file that `inbond audit ask` wrote"
+        raise type(error)(what, where=f"{request} ({error.where})", right=right) from None
 
 
 def _show(console: Any, result: "Result") -> None:

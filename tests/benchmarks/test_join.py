@@ -19,11 +19,13 @@ def test_both_engines_are_measured_between_two_processes(monkeypatch: pytest.Mon
 
 def test_a_whole_job_is_measured_beside_its_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "PASSES", 1)
-    (row,) = join_job.run([2000])
-    assert (row.metric, row.goal, row.peer_value) == ("job_over_protocol_ratio_2k", "none", 1.0)
-    assert row.ours == row.ratio
-    assert row.ours > 0
-    assert "s the job" in row.note
+    rows = join_job.run([2000])
+    assert [row.metric for row in rows] == ["job_over_protocol_ratio_2k", "job_over_1_parts_ratio_2k"]
+    for row in rows:
+        assert (row.goal, row.peer_value) == ("none", 1.0)
+        assert row.ours == row.ratio
+        assert row.ours > 0
+        assert "s the job" in row.note
 
 
 def test_a_job_in_parts_gives_the_right_answer() -> None:
@@ -32,12 +34,13 @@ def test_a_job_in_parts_gives_the_right_answer() -> None:
 
 
 def test_the_goals_stand_at_a_million_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(join, "bare", lambda _engine, _size, _counts=1: Figures(1.0, 2.0, 3.0))
+    monkeypatch.setattr(join, "bare", lambda _engine, _size, _counts=1, _parts=1: Figures(1.0, 2.0, 3.0))
     monkeypatch.setattr(join_job, "_job", lambda _size: 1.5)
     assert [(row.metric, row.goal) for row in [*join.run(), *join_job.run()]] == [
         ("join_sum_s_1M_20g", "<= 15"),
         ("join_hidden_s_1M_20g", "<= 210"),
         ("job_over_protocol_ratio_1M", "<= 1.2"),
+        ("job_over_8_parts_ratio_1M", "none"),
     ]
 
 

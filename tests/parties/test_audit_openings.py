@@ -195,6 +195,17 @@ def test_a_request_from_before_the_join_is_no_challenge(audited: Audited, monkey
     assert "its blocks could be foreseen" in result["problems"][0]
 
 
+@pytest.mark.parametrize("command", ["open", "check-opening"])
+def test_a_file_that_is_no_request_is_named(audited: Audited, command: str) -> None:
+    audited.join(AMOUNTS)
+    other = audited.file("notes.txt")
+    other.write_text("not.a.request")
+    answers = ("--out", audited.file("x")) if command == "open" else ("--counterpart", other)
+    ran = audited.run("p1" if command == "open" else "ada", command, other, *answers)
+    assert ran.exit_code != 0
+    assert str(other) in str(ran.exception)
+
+
 def test_an_altered_or_exchanged_answer_is_no_opening(audited: Audited) -> None:
     audited.join(AMOUNTS)
     audited.audit()
