@@ -35,6 +35,7 @@ MEANINGS = {
     "join_sum_s_1M_20g": "COUNT and SUM by 20 groups over a join of a million by a million rows, by OT extension",
     "join_hidden_s_1M_20g": "the same on ristretto255, where neither side learns which of its rows match",
     "job_over_protocol_ratio_1M": "a joined query as a whole job, over its bare protocol with the same columns",
+    "job_over_8_parts_ratio_1M": "the same job over that protocol in eight parts, whose sides work at the same time",
 }
 PEERS = {
     "Flower": "`pip install flwr==1.41.0` (a dependency of inbond; its SuperLink and SuperNodes come with it)",

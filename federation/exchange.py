@@ -57,9 +57,7 @@ class Exchange:
     matching: Matching
     contents: dict[str, RecordDict]
     _last: dict[str, int] = field(default_factory=dict)  # the last turn that a party was asked for
-    _done: set[tuple[str, int]] = field(
-        default_factory=set
-    )  # turns that were answered: a small answer overtakes others
+    _done: set[tuple[str, int]] = field(default_factory=set)  # turns that were answered, in any order
     _mail: dict[tuple[str, int], RecordDict] = field(default_factory=dict)  # by reader and the senders' turn
     _asked: dict[str, tuple[str, int]] = field(default_factory=dict)  # message id -> party and turn
 

@@ -1,7 +1,7 @@
 """A joint query over two sides at a party: it joins with every party of the other side, and keeps its share.
 
 Who learns what: as in `protocols.join.matching`, by pair; the coordinator carries sealed mail and sees its sizes. After
-the last round every party has a share of each joint number, made uniform among all parties; from there on the query
+the last turn every party has a share of each joint number, made uniform among all parties; from there on the query
 goes on like any other. Where the parties of one side read the answer, every party seals its share of the released
 cells for each of them: they learn the released numbers, the researcher none. A join lives in one process: a party that
 stops in mid-join cannot go on with it.
@@ -42,7 +42,7 @@ _LEFT_OUT, _RELEASED, _HIDDEN, _SPEC = "left_out", "released", "hidden", "spec"
 
 
 class JoinedJob(QueryJob):
-    """The query steps: join in rounds, count, release."""
+    """The query steps: join in turns, count, release."""
 
     def __init__(self, context: JobContext, join: JoinPlan) -> None:
         super().__init__(context)
