@@ -5,6 +5,7 @@ longer than a small job's sums; it is done once for each node or command, before
 
 The two speak over a socket pair. A request is the name of a parameter set, with the socket that the new process is to
 serve; the answer its process id, with a descriptor of the process (pidfd_open(2)), which cannot come to mean another.
+Where the system gives no such descriptor, a fork ends when its socket is closed, and is not ended otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import suppress
 from inbond.child import starter
 from inbond.errors import JobFailed
 
-_PID = struct.Struct("<i")  # 0 where no process could be made
+_PID = struct.Struct("<i")
 _NAME = 64
 _WAIT = 30.0  # seconds; the first fork waits for the libraries
 
@@ -30,13 +31,13 @@ _WAIT = 30.0  # seconds; the first fork waits for the libraries
 class Forked:
     """A process that the nursery made: `pid` names it, `kill` ends it."""
 
-    def __init__(self, pid: int, descriptor: int) -> None:
+    def __init__(self, pid: int, descriptor: int | None) -> None:
         self.pid = pid
         self._descriptor = descriptor
 
     def kill(self) -> None:
         """End it, and return when it is gone; may be called again."""
-        if self._descriptor < 0:
+        if self._descriptor is None:
             return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
@@ -44,7 +45,7 @@ class Forked:
         gone.register(self._descriptor, select.POLLIN)
         gone.poll(5000)
         os.close(self._descriptor)
-        self._descriptor = -1
+        self._descriptor = None
 
 
 class Nursery:
@@ -77,11 +78,11 @@ class Nursery:
         assert self._socket is not None  # noqa: S101 - `fork` has just made it
         socket.send_fds(self._socket, [params.encode()], [theirs.fileno()])
         answer, files, _, _ = socket.recv_fds(self._socket, _PID.size, 1)
-        if len(answer) != _PID.size or len(files) != 1:
+        if len(answer) != _PID.size:
             for file in files:
                 os.close(file)
             raise ConnectionResetError
-        return Forked(_PID.unpack(answer)[0], files[0])
+        return Forked(_PID.unpack(answer)[0], files[0] if files else None)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -132,11 +133,20 @@ def _serve(parent: socket.socket) -> None:
             finally:
                 os._exit(0)
         os.close(files[0])
-        descriptor = os.pidfd_open(pid)
+        descriptors = _descriptors(pid)
         try:
-            socket.send_fds(parent, [_PID.pack(pid)], [descriptor])
+            socket.send_fds(parent, [_PID.pack(pid)], descriptors)
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def _descriptors(pid: int) -> list[int]:
+    """What names the process for good; nothing where the system has no such thing (or it is gone already)."""
+    try:
+        return [os.pidfd_open(pid)]
+    except OSError:
+        return []
 
 
 def main(arguments: list[str]) -> None:

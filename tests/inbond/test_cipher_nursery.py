@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inbond.cipher_nursery import Nursery
+from inbond.cipher_nursery import Forked, Nursery, _descriptors
 from inbond.cipher_process import CipherProcess
 from protocols.params import SHARED_2048
 from tests.system.world import eventually
@@ -87,6 +87,23 @@ def test_what_is_closed_is_gone_and_may_be_closed_again(nursery: Nursery) -> Non
         process.close()
         eventually(lambda: gone(pid), "a closed child lives on", 5)
         process.close()
+
+
+def test_without_process_descriptors_a_fork_ends_with_its_socket(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_pid: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("os.pidfd_open", refused)
+    assert _descriptors(os.getpid()) == []
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        forked = nursery.fork(SHARED_2048.name, theirs)
+        Forked(forked.pid, None).kill()
+        assert not gone(forked.pid)
+    eventually(lambda: gone(forked.pid), "it goes on without a socket", 5)
+    forked.kill()
 
 
 def test_a_request_that_is_none_ends_the_nursery_and_nothing_else(nursery: Nursery) -> None:
