@@ -11,7 +11,7 @@ from policies.plan import Answered, JoinPlan, Leak, LeakKind, Plan, PlanNoise, R
 
 MASKED_SUM = ("encrypted", "masked-bfv-sum", 1)
 PLAIN_SUM = ("plain", "plain-sum", 1)
-JOINED_SUM = ("encrypted", "psi-joined-bfv-sum", 1)
+JOINED_SUM = ("encrypted", "psi-joined-bfv-sum", 2)
 ANSWER_STEP = "query.answer"  # of the parties that read the answer of a join, where the researcher does not
 _TRAINERS_LEARN = (LeakKind.EXAMPLE_COUNT, LeakKind.JOINT_UPDATE, LeakKind.JOINT_MODEL, LeakKind.JOINT_METRICS)
 Sides = tuple[tuple[str, ...], tuple[str, ...]]

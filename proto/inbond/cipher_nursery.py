@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from inbond.child import starter
@@ -57,39 +58,43 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
 
     def warm(self) -> None:
-        """Start it, so that it loads its libraries while nothing waits for it. Raises OSError."""
-        with self._lock:
-            if self._socket is None:
-                self._start()
+        """Start it, so that it loads its libraries while nothing waits for it. What fails here, `fork` tells."""
+        with self._lock, suppress(OSError):
+            self._connected()
 
     def fork(self, params: str, theirs: socket.socket) -> Forked:
         """A new process that serves `theirs` under the parameter set `params`; raises JobFailed."""
         with self._lock:
             for _ in range(2):  # the second time with a new one
                 try:
-                    if self._socket is None:
-                        self._start()
-                    return self._ask(params, theirs)
+                    return self._ask(self._connected(), params, theirs)
                 except OSError:
                     self._stop()
         raise JobFailed("no process can be started", where="cipher", right="free memory or files; see the log")
 
-    def _ask(self, params: str, theirs: socket.socket) -> Forked:
-        assert self._socket is not None  # noqa: S101 - `fork` has just made it
-        socket.send_fds(self._socket, [params.encode()], [theirs.fileno()])
-        answer, files, _, _ = socket.recv_fds(self._socket, _PID.size, 1)
+    @staticmethod
+    def _ask(nursery: socket.socket, params: str, theirs: socket.socket) -> Forked:
+        socket.send_fds(nursery, [params.encode()], [theirs.fileno()])
+        answer, files, _, _ = socket.recv_fds(nursery, _PID.size, 1)
         if len(answer) != _PID.size:
             for file in files:
                 os.close(file)
             raise ConnectionResetError
         return Forked(_PID.unpack(answer)[0], files[0] if files else None)
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(_WAIT)
-        with theirs:
-            self._process = starter().submit(_spawn, theirs.fileno()).result()
-        self._socket = ours
+    def _connected(self) -> socket.socket:
+        """The socket to the process, which is started where there is none."""
+        if self._socket is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.settimeout(_WAIT)
+            try:
+                with theirs:
+                    self._process = starter().submit(_spawn, theirs.fileno()).result()
+            except OSError:
+                ours.close()
+                raise
+            self._socket = ours
+        return self._socket
 
     def _stop(self) -> None:
         if self._socket is not None:
@@ -116,10 +121,8 @@ def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _serve(parent: socket.socket) -> None:
-    """Fork for the parent until it closes; a fork serves its own socket, and ends."""
-    from inbond import cipher_process  # noqa: PLC0415 - it needs this module
-
+def _serve(parent: socket.socket, serve: Callable[[int, str, int], None]) -> None:
+    """Fork for the parent until it closes; a fork is to `serve` its own socket, and ends."""
     while True:
         name, files, _, _ = socket.recv_fds(parent, _NAME, 1)
         if not name or len(files) != 1:
@@ -129,7 +132,7 @@ def _serve(parent: socket.socket) -> None:
         if pid == 0:
             try:
                 parent.close()
-                cipher_process.serve(files[0], name.decode(), me)
+                serve(files[0], name.decode(), me)
             finally:
                 os._exit(0)
         os.close(files[0])
@@ -151,7 +154,7 @@ def _descriptors(pid: int) -> list[int]:
 
 def main(arguments: list[str]) -> None:
     """Serve one parent; arguments: the socket's number and the parent's process id."""
-    from inbond import cipher_process  # noqa: PLC0415
+    from inbond import cipher_process  # noqa: PLC0415 - which needs this module
 
     descriptor, owner = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
@@ -159,7 +162,7 @@ def main(arguments: list[str]) -> None:
     cipher_process.confine(int(owner), memory=False)
     cipher_process.load()
     with socket.socket(fileno=int(descriptor)) as parent:
-        _serve(parent)
+        _serve(parent, cipher_process.serve)
 
 
 if __name__ == "__main__":

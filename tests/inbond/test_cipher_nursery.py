@@ -14,6 +14,7 @@ import pytest
 
 from inbond.cipher_nursery import Forked, Nursery, _descriptors
 from inbond.cipher_process import CipherProcess
+from inbond.errors import JobFailed
 from protocols.params import SHARED_2048
 from tests.system.world import eventually
 
@@ -117,6 +118,19 @@ def test_a_request_that_is_none_ends_the_nursery_and_nothing_else(nursery: Nurse
         forked = nursery.fork(SHARED_2048.name, theirs)
         assert pid_of(nursery) != before
         forked.kill()
+
+
+def test_where_no_process_can_be_started_warming_waits_and_a_fork_says_so(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_descriptor: int) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("inbond.cipher_nursery._spawn", refused)
+    nursery.warm()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, pytest.raises(JobFailed, match="no process can be started"):
+        nursery.fork(SHARED_2048.name, theirs)
 
 
 def test_a_nursery_ends_with_its_parent() -> None:
